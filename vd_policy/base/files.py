@@ -1,0 +1,114 @@
+"""Durable files: written under a temporary name, fsynced, then renamed; sizes capped before reading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vd_policy.base.errors import BadInput, Missing, VdPolicyError
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the directory's entries survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_file(path: Path) -> None:
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())
+
+
+@contextmanager
+def storage_errors(what: str, path: Path) -> Iterator[None]:
+    """Turn an `OSError` (disk full, read-only, no permission) into one clear line that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise VdPolicyError(
+            f"{what}: cannot write {path}: {error.strerror or error}; what was saved before is intact; "
+            "free space or choose a writable directory"
+        ) from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    path = Path(path)
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:8]}")
+    with storage_errors("saving", path):
+        try:
+            with open(temporary, "wb") as handle:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+            fsync_directory(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_bytes(Path(path), (json.dumps(value, indent=2, sort_keys=False) + "\n").encode())
+
+
+@contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Fill a temporary sibling directory; it appears under `path` complete, or not at all.
+
+    An existing `path` is moved aside, replaced, and then removed, so that one whole version is always there.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:8]}")
+    with storage_errors("saving", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+    try:
+        with storage_errors("saving", path):
+            yield temporary
+            for file in sorted(temporary.rglob("*")):
+                if file.is_file():
+                    fsync_file(file)
+            old = None
+            if path.exists():
+                old = path.with_name(f"{TEMPORARY_PREFIX}old-{path.name}-{uuid.uuid4().hex[:8]}")
+                os.replace(path, old)
+            os.replace(temporary, path)
+            fsync_directory(path.parent)
+            if old is not None:
+                shutil.rmtree(old)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """The file's content; refuses a missing, linked or oversized one before reading it."""
+    path = Path(path)
+    if path.is_symlink():
+        raise BadInput("file", str(path), "a regular file", "replace the symbolic link by the file")
+    if not path.is_file():
+        raise Missing("file", str(path), "a file that exists", "check the path")
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise BadInput(f"size of {path} [bytes]", size, f"at most {max_bytes}", "is this the right file?")
+    return path.read_bytes()
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file, read in 1 MiB pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while piece := handle.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
