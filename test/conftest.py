@@ -1,0 +1,24 @@
+"""Makes `ros_graph` importable from every test folder, and gives a fresh ROS graph to every test that asks for one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "graph"))
+
+if TYPE_CHECKING:
+    from ros_graph import RosGraph
+
+
+@pytest.fixture
+def ros() -> Iterator[RosGraph]:
+    """Node processes and a probe on a ROS domain of their own."""
+    from ros_graph import RosGraph  # not at the top: the unit tests need no ROS
+
+    with RosGraph() as graph:
+        yield graph

@@ -1,0 +1,73 @@
+"""One node process: its parameters file, command line and environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import vd_policy
+
+BOOTSTRAP_MARK = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """What runs in one process."""
+
+    executable: str
+    """The module of `vd_policy.nodes`, and the name of the installed script."""
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Names to values; a nested mapping gives dotted names."""
+    remappings: tuple[tuple[str, str], ...] = ()
+    """Pairs (from, to)."""
+
+
+def command(spec: NodeSpec, parameters_file: Path) -> list[str]:
+    """The command line that starts the node; writes its parameters to `parameters_file` first.
+
+    A file and not ``-p``: a string that looks like a number stays a string. The key is ``/**`` because a bare node
+    name does not match the same node in a namespace.
+    """
+    parameters_file.write_text(yaml.safe_dump({"/**": {"ros__parameters": _given(spec.parameters)}}, sort_keys=False))
+    line = [sys.executable, "-m", f"vd_policy.nodes.{spec.executable}", "--ros-args"]
+    line += ["-r", f"__node:={spec.name}"]
+    for before, after in spec.remappings:
+        line += ["-r", f"{before}:={after}"]
+    return [*line, "--params-file", str(parameters_file)]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of a node process: this one's, with the package importable and one thread a process.
+
+    The ROS wheels restart Python once with their library path and leave a mark; a child that inherits the mark without
+    the path cannot import rclpy, so both go or neither.
+    """
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if BOOTSTRAP_MARK in env and not env.get("LD_LIBRARY_PATH"):
+        del env[BOOTSTRAP_MARK]
+    root = str(Path(vd_policy.__file__).resolve().parents[1])
+    env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([root, *env.get("PYTHONPATH", "").split(os.pathsep)])).rstrip(":")
+    env.setdefault("OMP_NUM_THREADS", "1")
+    return {**env, **changes}
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without None and empty values, which a ROS parameter file cannot hold."""
+    given: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            value = _given(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        elif isinstance(value, Path):
+            value = str(value)
+        if value is not None and value != [] and value != {}:
+            given[key] = value
+    return given

@@ -1,0 +1,62 @@
+"""A node's status on ``/diagnostics``: once a second, and at once when its state changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+
+from vd_policy.nodes.ros import steady_timer
+
+OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
+
+
+class Diagnostics:
+    """Publishes one `DiagnosticStatus` named after the node.
+
+    ``counts`` are running numbers (``counts["dropped"] += 1``), ``values`` anything else worth showing.
+    """
+
+    def __init__(self, node: Node, period_s: float = 1.0) -> None:
+        self._node = node
+        self._level, self._message = OK, "starting"
+        self.counts: Counter[str] = Counter()
+        self.values: dict[str, Any] = {}
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._timer = steady_timer(node, period_s, self.publish)
+
+    @property
+    def message(self) -> str:
+        return self._message
+
+    def state(self, level: bytes, message: str) -> None:
+        """Set the state; a change is logged and published at once."""
+        if (level, message) == (self._level, self._message):
+            return
+        self._level, self._message = level, message
+        self._log(message)
+        self.publish()
+
+    def _log(self, message: str) -> None:
+        log = self._node.get_logger()  # rclpy refuses two severities from one line of code
+        if self._level == OK:
+            log.info(message)
+        elif self._level == WARN:
+            log.warning(message)
+        else:
+            log.error(message)
+
+    def publish(self) -> None:
+        pairs = {**self.values, **self.counts}
+        status = DiagnosticStatus(
+            level=self._level,
+            name=self._node.get_fully_qualified_name().lstrip("/"),
+            message=self._message,
+            hardware_id="vd_policy",
+            values=[KeyValue(key=str(key), value=str(value)) for key, value in pairs.items()],
+        )
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(array)
