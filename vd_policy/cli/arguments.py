@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import re
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -41,6 +42,8 @@ class Parser(argparse.ArgumentParser):
         if found := re.fullmatch(r"invalid choice: '(.*)' \(choose from (.*)\)", complaint):
             choices = [choice.strip("' ") for choice in found[2].split(",")]
             return BadInput(name, found[1], "one of " + ", ".join(choices), nearest(found[1], choices) or see)
+        if found := re.fullmatch(r"out of range: '(.*)'; allowed: (.*)", complaint):
+            return BadInput(name, found[1], found[2], f"correct it; {see}")
         if found := re.fullmatch(r"invalid (\w+) value: '(.*)'", complaint):
             allowed = {"int": "a whole number", "float": "a number"}.get(found[1], f"a {found[1]}")
             return BadInput(name, found[2], allowed, f"correct it; {see}")
@@ -63,20 +66,16 @@ def number(minimum: float | None = None, maximum: float | None = None) -> Callab
     return _ranged(float, "a number", minimum, maximum)
 
 
-def _ranged(cast: Callable[[str], Any], kind: str, minimum: float | None, maximum: float | None) -> Callable[[str], Any]:
-    bounds = " and ".join(
-        ([f"at least {minimum}"] if minimum is not None else []) + ([f"at most {maximum}"] if maximum is not None else [])
-    )
-    allowed = f"{kind} {bounds}".strip()
+def _ranged(cast: Callable[[str], Any], kind: str, low: float | None, high: float | None) -> Callable[[str], Any]:
+    bounds = [f"{word} {bound}" for word, bound in (("at least", low), ("at most", high)) if bound is not None]
+    allowed = f"{kind}, {' and '.join(bounds)}" if bounds else kind
 
     def convert(text: str) -> Any:
         try:
             value = cast(text)
         except ValueError:
             raise OutOfRange(text, allowed) from None
-        low_ok = minimum is None or value >= minimum
-        high_ok = maximum is None or value <= maximum
-        if not (low_ok and high_ok and abs(value) != float("inf") and value == value):
+        if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
             raise OutOfRange(text, allowed)
         return value
 
@@ -84,7 +83,7 @@ def _ranged(cast: Callable[[str], Any], kind: str, minimum: float | None, maximu
 
 
 class OutOfRange(argparse.ArgumentTypeError):
-    """Carries the value and what is allowed through argparse, which adds the option's name."""
+    """Carries a value and what is allowed through argparse, which adds the option's name."""
 
     def __init__(self, value: str, allowed: str) -> None:
         super().__init__(f"out of range: {value!r}; allowed: {allowed}")
