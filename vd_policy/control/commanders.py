@@ -1,0 +1,47 @@
+"""One commander at a time: whoever commands first keeps the arm until it falls silent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+
+class Commanders:
+    """Arbitration by the sender's name.
+
+    Args:
+        release_s: silence [s] after which another sender may take over.
+    """
+
+    def __init__(self, release_s: float) -> None:
+        self.release_s = release_s
+        self.owner = ""
+        self.refused: Counter[str] = Counter()
+        self._heard_s = -float("inf")
+        self._refused_s: dict[str, float] = {}
+
+    def admit(self, sender: str, now_s: float) -> str:
+        """Why `sender` may not command now, naming both, or ``""``; it then holds the arm."""
+        if not sender:
+            self.refused["(unnamed)"] += 1
+            return "command without a sender; put the node's name in header.frame_id"
+        if sender != self.owner and self.owner and now_s - self._heard_s <= self.release_s:
+            self.refused[sender] += 1
+            self._refused_s[sender] = now_s
+            return f"command of {sender} refused: {self.owner} is commanding"
+        self.owner, self._heard_s = sender, now_s
+        return ""
+
+    def contending(self, now_s: float) -> tuple[str, ...]:
+        """Senders that were refused within the last `release_s`."""
+        return tuple(sorted(s for s, at in self._refused_s.items() if now_s - at <= self.release_s))
+
+    def release(self) -> None:
+        """Nobody commands any more."""
+        self.owner, self._heard_s = "", -float("inf")
+        self._refused_s.clear()
+
+
+def twins(names: Iterable[str]) -> tuple[str, ...]:
+    """Names that occur more than once: two nodes of one name cannot be told apart by their sender."""
+    return tuple(sorted(name for name, count in Counter(names).items() if count > 1))

@@ -1,0 +1,91 @@
+"""How punctual a loop is: latency percentiles, missed periods, and where the time went."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+WINDOW = 4096
+"""Cycles the percentiles look back on; counts are over the whole life."""
+
+
+class DeadlineMeter:
+    """Measures one loop.
+
+    Args:
+        period_s: a cycle that takes longer missed its deadline.
+        clock: seconds, monotonic.
+
+    One cycle: any number of ``with meter.section("infer"):`` blocks, then ``tick()``.
+    """
+
+    def __init__(self, period_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.period_s, self._clock = period_s, clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, for example the warm-up."""
+        self.cycles = 0
+        self.misses = 0
+        self.skipped = 0
+        self._latency: deque[float] = deque(maxlen=WINDOW)
+        self._interval: deque[float] = deque(maxlen=WINDOW)
+        self._sections: dict[str, deque[float]] = {}
+        self._spent = 0.0
+        self._ticked: float | None = None
+
+    @contextmanager
+    def section(self, name: str) -> Iterator[None]:
+        """Time one part of the cycle."""
+        start = self._clock()
+        try:
+            yield
+        finally:
+            spent = self._clock() - start
+            self._spent += spent
+            self._sections.setdefault(name, deque(maxlen=WINDOW)).append(spent)
+
+    def tick(self, started_s: float | None = None) -> bool:
+        """End a cycle; True when it missed its period.
+
+        Args:
+            started_s: when the cycle's input arrived, on this meter's clock; by default the sections' sum counts.
+        """
+        now = self._clock()
+        latency = self._spent if started_s is None else now - started_s
+        missed = latency > self.period_s
+        self._latency.append(latency)
+        if self._ticked is not None:
+            self._interval.append(now - self._ticked)
+        self._ticked, self._spent = now, 0.0
+        self.cycles += 1
+        self.misses += missed
+        return missed
+
+    def skip(self, count: int = 1) -> None:
+        """Steps that were not answered because a newer input won."""
+        self.skipped += count
+
+    def pause(self) -> None:
+        """The loop stands still on purpose: the gap is not an interval."""
+        self._ticked = None
+
+    def summary(self) -> dict[str, float]:
+        """Figures in milliseconds: p50_ms, p95_ms, p99_ms, interval_p99_ms, sections `<name>_p50_ms` and `_p99_ms`.
+
+        Also the counts `cycles`, `misses` and `skipped`. Percentiles are 0 before the first cycle.
+        """
+        figures: dict[str, float] = {"cycles": self.cycles, "misses": self.misses, "skipped": self.skipped}
+        figures |= {f"p{p}_ms": _percentile_ms(self._latency, p) for p in (50, 95, 99)}
+        figures |= {f"interval_p{p}_ms": _percentile_ms(self._interval, p) for p in (50, 99)}
+        for name, spent in self._sections.items():
+            figures |= {f"{name}_p{p}_ms": _percentile_ms(spent, p) for p in (50, 99)}
+        return figures
+
+
+def _percentile_ms(seconds: deque[float], percent: float) -> float:
+    return round(1e3 * float(np.percentile(seconds, percent)), 4) if seconds else 0.0

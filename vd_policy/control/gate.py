@@ -1,0 +1,265 @@
+"""The safety gate: a state machine between whoever commands and the controller.
+
+``waiting`` (no trusted joints yet) -> ``holding`` (at the measured position) <-> ``running`` (passing commands on)
+-> ``stopped`` (latched until a reset). Everything is refused that is not provably fine, and every refusal, clamp and
+hold is counted under a name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+
+from vd_policy.base.settings import setting
+from vd_policy.control.commanders import Commanders
+from vd_policy.control.freshness import Freshness, StampGuard
+from vd_policy.control.joint_filter import JointFilter
+from vd_policy.control.limits import Limits
+
+
+class State(StrEnum):
+    """What the gate does with a command."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    HOLDING = "holding"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """When the gate holds and when it latches."""
+
+    command_timeout_s: float = setting(0.5, "hold when no command came for this long", minimum=0.01)
+    command_age_s: float = setting(0.5, "refuse a command whose observation is older than this; 0: any age", minimum=0)
+    joints_timeout_s: float = setting(0.25, "joint states older than this are stale: hold", minimum=0.01)
+    joints_fresh: int = setting(3, "joint samples in a row before a stale arm is trusted again", minimum=1)
+    hold_period_s: float = setting(0.5, "repeat the held position this often; 0: command it once", minimum=0)
+    hold_duration_s: float = setting(0.5, "time_from_start of a held position", minimum=0.01)
+    clamps_to_latch: int = setting(20, "clamped commands in a row that latch the stop; 0: never", minimum=0)
+    future_s: float = setting(0.1, "stamps may run ahead of this node's clock by this much", minimum=0)
+    lockstep: bool = setting(False, "the simulator waits for each command: no time-outs, stamps are passed through")
+
+
+class Command(Protocol):
+    """What `messages.trajectory.decode_trajectory` returns."""
+
+    positions: np.ndarray
+    duration_s: float
+    stamp_ns: int
+    sender: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to send to the controller now, if anything, and why."""
+
+    target: np.ndarray | None
+    """(J,) [rad], or None: send nothing."""
+    state: State
+    reason: str
+    """Why the gate is in this state."""
+    duration_s: float = 0.0
+    stamp_ns: int = 0
+    """The command's stamp; 0 for a held position."""
+    refused: str = ""
+    """Why the input that led here was not used."""
+
+
+class Gate:
+    """Decides, one input at a time, what the controller gets.
+
+    Args:
+        settings, limits: what is allowed. The workspace is checked through `limits`, which knows the kinematics.
+        latched: a reason the gate was stopped for before this process began; it starts stopped.
+
+    Times: `now_s` is monotonic and drives every time-out; `clock_ns` is the ROS clock and is only compared with
+    stamps (None: do not compare).
+    """
+
+    def __init__(self, settings: GateSettings, limits: Limits, latched: str = "") -> None:
+        self.settings, self.limits = settings, limits
+        self.state = State.STOPPED if latched else State.WAITING
+        self.reason = latched or "waiting for joint states"
+        self.commanders = Commanders(settings.command_timeout_s)
+        self.filter = JointFilter(limits.names, limits.speed, limits.continuous)
+        self.joints = Freshness(settings.joints_timeout_s, settings.joints_fresh)
+        self.clamps: Counter[str] = Counter()
+        self.holds: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
+        self.passed = 0
+        self.clamped_in_a_row = 0
+        self.q: np.ndarray | None = None
+        self._q_stamp_ns = 0
+        self._held: np.ndarray | None = None
+        self._held_s = -float("inf")
+        self._pending: Command | None = None
+        self._joint_stamps = StampGuard(settings.future_s)
+        self._command_stamps = StampGuard(settings.future_s)
+        self._commanded_s = -float("inf")
+
+    # ---- inputs -----------------------------------------------------------------------------------------------------
+
+    def on_joints(self, q: np.ndarray, stamp_ns: int, now_s: float, clock_ns: int | None = None) -> Decision:
+        """A joint sample q [rad], (J,)."""
+        wrong = self._joint_stamps.check(stamp_ns, None if self.settings.lockstep else clock_ns)
+        if wrong:
+            self._forget_joints()
+            if not (self.settings.lockstep and stamp_ns > 0):
+                return self.bad_joints(f"joint states: {wrong}", now_s)
+        if self.settings.lockstep:  # a simulator's reset moves the arm at once, and its time is not ours
+            self.filter.reset()
+        rejected = self.filter.check(q, stamp_ns / 1e9)
+        if rejected:
+            return self._answer(now_s, refused=f"joint states: {rejected}")
+        self.q, self._q_stamp_ns = q, stamp_ns
+        self.joints.seen(now_s)
+        return self._with_joints(now_s)
+
+    def bad_joints(self, reason: str, now_s: float) -> Decision:
+        """A joint message that cannot be read (a joint missing or named twice, a stamp that cannot be): hold."""
+        self.refusals["joint states"] += 1
+        self.joints.reset()
+        self._pending = None
+        if self.state is State.RUNNING:
+            self._hold("joint states refused", reason)
+        elif self.state is State.WAITING:
+            self.reason = reason
+        return self._answer(now_s, refused=reason)
+
+    def on_command(self, command: Command, now_s: float, clock_ns: int | None = None) -> Decision:
+        """A command of one sender, for all joints in order."""
+        if self.state is State.STOPPED:
+            return self._refuse("stopped", f"stopped: {self.reason}", now_s)
+        owner = self.commanders.owner
+        wrong = self.commanders.admit(command.sender, now_s)
+        if wrong:
+            return self._refuse("second commander", wrong, now_s)
+        if command.sender != owner:
+            self._command_stamps = StampGuard(self.settings.future_s)
+        if not np.isfinite(command.positions).all():
+            return self.stop(f"{command.sender} commanded NaN or Inf", now_s)
+        wrong = self._unusable(command, clock_ns)
+        if wrong:
+            return self._refuse("unusable", f"command of {command.sender} refused: {wrong}", now_s)
+        if self.settings.lockstep and command.stamp_ns > self._q_stamp_ns:
+            self._pending = command  # it overtook the joint states it answers
+            return self._answer(now_s)
+        return self._pass_on(command, now_s)
+
+    def refuse_command(self, reason: str, now_s: float) -> Decision:
+        """A command message that cannot be read (other joints, another length, no point)."""
+        return self._refuse("unreadable", reason, now_s)
+
+    def tick(self, now_s: float) -> Decision:
+        """Time went by; called by a monotonic timer, several times per time-out."""
+        if not self.settings.lockstep:
+            if self.state in (State.RUNNING, State.HOLDING) and not self.joints.ok(now_s):
+                if self.state is State.RUNNING:
+                    self._hold("joint states stale", f"no joint states for {self.settings.joints_timeout_s} s")
+            elif self.state is State.RUNNING and now_s - self._commanded_s > self.settings.command_timeout_s:
+                silent = self.commanders.owner
+                self._hold("commands stopped", f"no command of {silent} for {self.settings.command_timeout_s} s")
+        return self._answer(now_s)
+
+    def stop(self, reason: str, now_s: float) -> Decision:
+        """Hold and latch: nothing moves until `reset`. A second stop keeps the first reason."""
+        if self.state is not State.STOPPED:
+            self.holds["stopped"] += 1
+            self.state, self.reason = State.STOPPED, reason
+            self._take_hold()
+        return self._answer(now_s)
+
+    def reset(self, now_s: float) -> Decision:
+        """End a stop on purpose: the target becomes where the arm is now. Refused while the joints are not trusted."""
+        if self.state is not State.STOPPED:
+            return self._answer(now_s)
+        if not self.trusts_joints(now_s):
+            return self._answer(now_s, refused="no fresh joint states; the arm's position is unknown")
+        self.clamped_in_a_row = 0
+        self.commanders.release()
+        self._hold("reset", "reset; waiting for a command")
+        return self._answer(now_s)
+
+    def trusts_joints(self, now_s: float) -> bool:
+        """The measured position may be relied on."""
+        return self.q is not None and (self.settings.lockstep or self.joints.ok(now_s))
+
+    # ---- transitions ------------------------------------------------------------------------------------------------
+
+    def _with_joints(self, now_s: float) -> Decision:
+        if self.state is State.STOPPED and self._held is None:
+            self._take_hold()
+        if self.state is State.WAITING and self.trusts_joints(now_s):
+            self._hold("start", "waiting for a command")
+        pending = self._pending
+        if pending is not None and pending.stamp_ns <= self._q_stamp_ns:
+            self._pending = None
+            if self.state is not State.STOPPED:
+                return self._pass_on(pending, now_s)
+        return self._answer(now_s)
+
+    def _pass_on(self, command: Command, now_s: float) -> Decision:
+        if not self.trusts_joints(now_s):
+            return self._refuse("joints not fresh", "command refused: no fresh joint states", now_s)
+        if self.settings.lockstep and command.stamp_ns < self._q_stamp_ns:
+            return self._refuse("late", "command refused: it answers an observation that is over", now_s)
+        clamped = self.limits.clamp(command.positions, self.q, command.duration_s)
+        self.clamps.update(clamped.reasons)
+        self.clamped_in_a_row = self.clamped_in_a_row + 1 if clamped.reasons else 0
+        if self.clamped_in_a_row >= (self.settings.clamps_to_latch or np.inf):
+            return self.stop(f"{self.clamped_in_a_row} clamped commands in a row, the last by "
+                             f"{', '.join(clamped.reasons)}", now_s)  # fmt: skip
+        self.state, self.reason = State.RUNNING, f"{command.sender} commands"
+        self.passed += 1
+        self._commanded_s = now_s
+        return Decision(clamped.q, self.state, self.reason, command.duration_s, command.stamp_ns)
+
+    def _unusable(self, command: Command, clock_ns: int | None) -> str:
+        if len(command.positions) != len(self.limits.names):
+            return f"{len(command.positions)} positions for {len(self.limits.names)} joints"
+        if not (np.isfinite(command.duration_s) and command.duration_s > 0):
+            return f"time_from_start is {command.duration_s} s"
+        wrong = self._command_stamps.check(command.stamp_ns, None if self.settings.lockstep else clock_ns)
+        if wrong:
+            return "" if self.settings.lockstep and command.stamp_ns > 0 else wrong
+        age_s = 0.0 if clock_ns is None or self.settings.lockstep else (clock_ns - command.stamp_ns) / 1e9
+        if self.settings.command_age_s and age_s > self.settings.command_age_s:
+            return f"its observation is {age_s:.3f} s old"
+        return ""
+
+    def _refuse(self, kind: str, reason: str, now_s: float) -> Decision:
+        self.refusals[kind] += 1
+        return self._answer(now_s, refused=reason)
+
+    def _hold(self, kind: str, reason: str) -> None:
+        self.holds[kind] += 1
+        self.state, self.reason = State.HOLDING, reason
+        self._take_hold()
+
+    def _take_hold(self) -> None:
+        """Hold where the arm was measured last; the position stays fixed while holding, so that it cannot creep."""
+        self._held, self._held_s = self.q, -float("inf")
+
+    def _forget_joints(self) -> None:
+        self.filter.reset()
+        self.joints.reset()
+        self._pending = None
+
+    def _answer(self, now_s: float, refused: str = "") -> Decision:
+        """No command to pass on: the held position when it is due."""
+        target = self._held if self._hold_is_due(now_s) else None
+        if target is None:
+            return Decision(None, self.state, self.reason, refused=refused)
+        self._held_s = now_s
+        return Decision(target, self.state, self.reason, self.settings.hold_duration_s, refused=refused)
+
+    def _hold_is_due(self, now_s: float) -> bool:
+        held = (State.STOPPED,) if self.settings.lockstep else (State.STOPPED, State.HOLDING)
+        if self.state not in held or self._held is None:
+            return False
+        return now_s - self._held_s >= (self.settings.hold_period_s or np.inf)
