@@ -1,0 +1,267 @@
+"""Trust-region policy optimisation: the RL phase of the paper (section IV), for any Gaussian policy.
+
+Source: Schulman et al. 2015; advantages by GAE (Schulman et al. 2016). `docs/papers.md` lists where the recipe
+``trpo_c8`` departs from it: its surrogate reuses the last batches through importance ratios.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vd_policy.base import settings as base_settings
+from vd_policy.base.episode import Episode
+from vd_policy.base.errors import BadInput
+from vd_policy.base.seeds import Seeds
+from vd_policy.base.settings import setting
+from vd_policy.learning.batch import RolloutBatch
+from vd_policy.learning.critic import Critic, CriticSettings, explained_variance
+from vd_policy.learning.intake import Intake
+from vd_policy.learning.natural import conjugate_gradients, fisher_product, line_search
+from vd_policy.learning.parameters import FlatParameters
+from vd_policy.learning.surrogate import Surrogate
+from vd_policy.policy.actor import Actor, GaussianActor
+from vd_policy.policy.gaussian import entropy
+from vd_policy.policy.layers import regularised_layers
+
+COUNTED = ("used", "duplicate", "stale", "reordered", "lost")
+"""What the learner's figures say about arriving rollouts; see `Intake`."""
+
+
+@dataclass(frozen=True)
+class TRPOSettings:
+    """Every number of the method; the defaults are the paper's recipe where it states one."""
+
+    batch_steps: int = setting(200, "environment steps of one iteration (section V-A)", minimum=1)
+    max_kl: float = setting(0.01, "trust region: mean KL divergence of one step", minimum=0.0)
+    gamma: float = setting(0.99, "discount factor", minimum=0.0, maximum=1.0)
+    gae_lambda: float = setting(0.97, "decay of the advantage estimates", minimum=0.0, maximum=1.0)
+    damping: float = setting(0.1, "added to the Fisher matrix's diagonal", minimum=0.0)
+    cg_steps: int = setting(10, "conjugate-gradient iterations", minimum=1)
+    fisher_fraction: float = setting(0.2, "share of the batch the Fisher matrix is taken on", minimum=0.0, maximum=1.0)
+    backtrack_ratio: float = setting(0.7, "each try of the line search is this much shorter", minimum=0.0, maximum=1.0)
+    backtrack_tries: int = setting(12, "tries of the line search before the step is given up", minimum=1)
+    replay_batches: int = setting(1, "recent batches in the surrogate; 1 is plain TRPO", minimum=1)
+    log_ratio_max: float = setting(1.0, "importance ratios are clamped at exp of this", minimum=0.0)
+    max_weight_lag: int = setting(2, "rollouts from weights older than this many versions are dropped", minimum=0)
+    critic: CriticSettings = field(default_factory=CriticSettings)
+
+
+class TRPO:
+    """A `Learner`: natural-gradient steps on whole episodes.
+
+    The end of an episode counts as terminal, its time limit included. An update that turns out unusable (NaN gradient,
+    curvature not positive, no try of the line search inside the trust region) changes nothing, is counted in
+    `rejected`, and training goes on.
+
+    Args:
+        policy: ``forward(obs) -> (mean, std)``, (N, A) each; its trainable parameters are the ones that move.
+        settings: see `TRPOSettings`.
+        seed: root of the learner's own random numbers.
+        version: weight version that `policy` starts with.
+        features: what the critic sees of an observation, (N, F); by default the policy's own encoder.
+    """
+
+    method = "trpo"
+
+    def __init__(
+        self,
+        policy: nn.Module,
+        settings: TRPOSettings | None = None,
+        *,
+        seed: int = 0,
+        version: int = 1,
+        features: Callable[[dict[str, Tensor]], Tensor] | None = None,
+    ) -> None:
+        self.policy = policy
+        self.settings = settings or TRPOSettings()
+        self.version = version
+        self.updates = 0
+        self.rejected: Counter[str] = Counter()
+        self.intake = Intake(self.settings.max_weight_lag)
+        self._features = features or policy.mean.encoder
+        self._parameters = FlatParameters(policy)
+        self._generator = torch.Generator().manual_seed(Seeds(seed).integer("trpo"))
+        self._pending: list[Episode] = []
+        self._window: deque[RolloutBatch] = deque(maxlen=self.settings.replay_batches)
+        self._critic: Critic | None = None
+
+    def observe(self, episodes: list[Episode]) -> None:
+        """Queue episodes for the next update; duplicates and rollouts from too old weights are dropped and counted."""
+        self._pending += [e for e in episodes if len(e) and self.intake.admit(e, self.version)]
+
+    def due(self) -> int:
+        """1 once the queued episodes hold a batch of steps, else 0."""
+        return int(sum(map(len, self._pending)) >= self.settings.batch_steps)
+
+    def update(self) -> dict[str, float]:
+        """Fit the critic on all queued episodes and, once it is warm, take one policy step."""
+        episodes = [e for e in self._pending if self.intake.is_fresh(e, self.version)]
+        self.intake.counts["stale"] += len(self._pending) - len(episodes)
+        self._pending = []
+        if not episodes:
+            return self._counters()
+        batch = self._prepare(RolloutBatch.of(episodes))
+        self._window.append(batch)
+        critic, returns = self._critic_for(batch), batch.returns(self.settings.gamma)
+        figures = {"explained_variance": explained_variance(critic.values(batch.features), returns)}
+        if self.updates >= self.settings.critic.warmup_batches:
+            figures |= self._policy_step(critic)
+        critic.remember(batch.features, returns)
+        figures |= critic.fit()
+        self.updates += 1
+        return figures | self._counters()
+
+    def actor(self) -> Actor:
+        """Acts with the learner's own policy: after an update it acts with the new weights."""
+        return GaussianActor(self.policy)
+
+    def _prepare(self, batch: RolloutBatch) -> RolloutBatch:
+        with torch.no_grad():
+            features = self._features(batch.obs)
+        joints = batch.obs["q"].to(torch.float32).flatten(1)
+        batch.features = torch.cat([features, joints, batch.time[:, None]], dim=1)
+        return batch
+
+    def _critic_for(self, batch: RolloutBatch) -> Critic:
+        if self._critic is None:
+            self._critic = Critic(batch.features.shape[1], self.settings.critic, self._generator)
+        return self._critic
+
+    def _policy_step(self, critic: Critic) -> dict[str, float]:
+        s = self.settings
+        advantages = [b.advantages(critic.values(b.features), s.gamma, s.gae_lambda) for b in self._window]
+        surrogate = Surrogate(self.policy, self._parameters, self._window, _standardised(advantages), s.log_ratio_max)
+        mean, std = surrogate.spread()
+        figures = {"entropy": float(entropy(std).mean()), "std": float(std.mean()), "accepted": 0.0, "kl": 0.0}
+        gradient = surrogate.gradient()
+        figures["gradient_norm"] = float(gradient.norm())
+        step = self._trust_region_step(surrogate, gradient)
+        if step is None:
+            return figures
+        found = line_search(
+            surrogate.evaluate, surrogate.start, step, surrogate_start=surrogate.value, max_kl=s.max_kl,
+            ratio=s.backtrack_ratio, tries=s.backtrack_tries,
+        )  # fmt: skip
+        if found is None:
+            self.rejected["line_search"] += 1
+            return figures
+        self._parameters.set(found.parameters)
+        self.version += 1
+        gain, backtracks = found.surrogate - surrogate.value, float(found.backtracks)
+        return figures | {"accepted": 1.0, "kl": found.kl, "surrogate_gain": gain, "backtracks": backtracks}
+
+    def _trust_region_step(self, surrogate: Surrogate, gradient: Tensor) -> Tensor | None:
+        """The natural-gradient step of length ``sqrt(2 max_kl / s'Hs)``, (P,), or None where there is none."""
+        if not torch.isfinite(gradient).all():
+            self.rejected["gradient"] += 1
+            return None
+        newest = self._window[-1]
+        count = max(1, round(self.settings.fisher_fraction * len(newest)))
+        sample = newest.subset(torch.randperm(len(newest), generator=self._generator)[:count])
+
+        def outputs(vector: Tensor) -> tuple[Tensor, Tensor]:
+            mean, std = surrogate.outputs(vector, sample)
+            return mean, std.log()
+
+        product = fisher_product(outputs, surrogate.start, self.settings.damping)
+        direction = conjugate_gradients(product, gradient, self.settings.cg_steps) * self._parameters.mask
+        curvature = float(direction.dot(product(direction)))
+        if not 0.0 < curvature < float("inf"):
+            self.rejected["curvature"] += 1
+            return None
+        return (2.0 * self.settings.max_kl / curvature) ** 0.5 * direction
+
+    def _counters(self) -> dict[str, float]:
+        counts = {f"rollouts_{name}": self.intake.counts[name] for name in COUNTED}
+        return {name: float(n) for name, n in (counts | {"rejected_updates": self.rejected.total()}).items()}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Policy, critic, replayed batches, counters and random state, by flat names.
+
+        Episodes that wait for the next update are not part of it; the train loop saves when none wait.
+        """
+        counters = {"version": self.version, "updates": self.updates, "rejected": dict(self.rejected)}
+        state = {f"policy.{k}": v for k, v in self.policy.state_dict().items()}
+        state["random"] = self._generator.get_state()
+        state["counters"] = _json_tensor(counters | {"intake": self.intake.state()})
+        if self._critic is not None:
+            state |= {f"critic.{k}": v for k, v in self._critic.full_state().items()}
+        for i, batch in enumerate(self._window):
+            state |= {f"window.{i}.{k}": v for k, v in batch.tensors().items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from `state_dict`.
+
+        Raises:
+            BadInput: tensors missing, left over, or of another shape than this policy's.
+        """
+        _load_policy(self.policy, _under("policy.", state))
+        counters = _from_json_tensor(state["counters"])
+        self.version, self.updates = counters["version"], counters["updates"]
+        self.rejected = Counter(counters["rejected"])
+        self.intake.load(counters["intake"])
+        self._generator.set_state(state["random"])
+        self._pending = []
+        self._load_critic(_under("critic.", state))
+        self._load_window(_under("window.", state))
+
+    def _load_critic(self, state: dict[str, Tensor]) -> None:
+        self._critic = None
+        if state:
+            self._critic = Critic(len(state["input_mean"]), self.settings.critic, torch.Generator())
+            self._critic.generator = self._generator
+            self._critic.load_full_state(state)
+
+    def _load_window(self, state: dict[str, Tensor]) -> None:
+        self._window.clear()
+        for i in range(sum(key.endswith(".log_prob") for key in state)):
+            self._window.append(RolloutBatch.from_tensors(_under(f"{i}.", state)))
+
+
+def build(config: Mapping[str, Any], policy: nn.Module, *, seed: int = 0, version: int = 1) -> TRPO:
+    """The learner that a recipe describes.
+
+    Args:
+        config: fields of `TRPOSettings` by name, ``critic`` as a nested mapping.
+        policy: a policy without dropout layers, pruned or dense.
+
+    Raises:
+        BadInput: a setting is wrong, or `policy` still holds dropout layers.
+    """
+    if regularised_layers(policy):
+        raise BadInput("policy", "with dropout layers", "a pruned or dense policy", "vd_policy prune RUN --out PRUNED")
+    return TRPO(policy, base_settings.build(TRPOSettings, config, "trpo"), seed=seed, version=version)
+
+
+def _standardised(advantages: list[Tensor]) -> list[Tensor]:
+    together = torch.cat(advantages)
+    mean, std = together.mean(), together.std(correction=0) + 1e-8
+    return [(a - mean) / std for a in advantages]
+
+
+def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _json_tensor(value: Any) -> Tensor:
+    return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+
+
+def _from_json_tensor(tensor: Tensor) -> Any:
+    return json.loads(tensor.numpy().tobytes())
+
+
+def _load_policy(policy: nn.Module, state: dict[str, Tensor]) -> None:
+    own = policy.state_dict()
+    wrong = sorted(set(own) ^ set(state)) or [k for k, v in own.items() if v.shape != state[k].shape]
+    if wrong:
+        raise BadInput("learner state", wrong[0], "the tensors of this policy", "resume from the run it belongs to")
+    policy.load_state_dict(state)
