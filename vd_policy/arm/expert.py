@@ -1,0 +1,71 @@
+"""The inverse-kinematics expert of eqs. 6, 9 and 10."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from vd_policy.arm.kinematics import unwrapped
+from vd_policy.base.errors import BadInput
+from vd_policy.base.settings import setting
+
+
+@dataclass(frozen=True)
+class ExpertSettings:
+    """How the expert steps towards its goal, and how much noise its demonstrations carry."""
+
+    rule: str = setting(
+        "clipped",
+        "eq. 10 with the last step scaled to end at the goal, or as printed (every step of full size: it circles the goal)",
+        choices=("clipped", "literal"),
+    )
+    noise_std_rad: float = setting(0.0, "standard deviation of eq. 6's noise [rad]", minimum=0.0)
+    clip_noise: bool = setting(False, "clip the noisy action to the largest step")
+    max_step_rad: float = setting(math.pi / 5, "largest change of a joint in one step [rad]", minimum=1e-9)
+
+
+class Expert:
+    """Steps from any configuration towards the nearest goal.
+
+    Args:
+        goals: the goal set G, (K, J) [rad], K >= 1.
+        continuous: whether a joint turns without end, (J,).
+        settings: rule and noise.
+
+    Raises:
+        BadInput: an empty goal set, or goals of another number of joints.
+    """
+
+    def __init__(self, goals: np.ndarray, continuous: tuple[bool, ...], settings: ExpertSettings | None = None) -> None:
+        self.goals = np.asarray(goals, dtype=np.float64)
+        self.settings = settings or ExpertSettings()
+        self._continuous = np.array(continuous)
+        if self.goals.ndim != 2 or not len(self.goals) or self.goals.shape[1] != len(continuous):
+            raise BadInput("expert goals", self.goals.shape, f"(at least 1, {len(continuous)})", "choose a reachable target")
+
+    def nearest(self, q: np.ndarray) -> np.ndarray:
+        """Eq. 9: the way to the goal with the least L1 distance, unwrapped, (J,) [rad]."""
+        ways = unwrapped(self.goals - q, self._continuous)
+        return ways[np.argmin(np.abs(ways).sum(axis=1))]
+
+    def decide(self, q: np.ndarray) -> np.ndarray:
+        """Eq. 10: the noiseless joint step [rad], (J,), no joint above `max_step_rad`.
+
+        As printed, eq. 10 always takes a full step and is 0/0 at the goal; `clipped` scales it by
+        min(1, largest/max_step), so that the last step ends there. At the goal both rules stand still.
+        """
+        way = self.nearest(q)
+        largest, step = float(np.abs(way).max()), self.settings.max_step_rad
+        if largest == 0.0 or (self.settings.rule == "clipped" and largest <= step):
+            return way
+        return way * (step / largest)
+
+    def act(self, q: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Eq. 6: the noisy step to execute and the noiseless one to learn from, both (J,) [rad]."""
+        decision = self.decide(q)
+        noisy = decision + rng.normal(0.0, self.settings.noise_std_rad, decision.shape)
+        if self.settings.clip_noise:
+            noisy = np.clip(noisy, -self.settings.max_step_rad, self.settings.max_step_rad)
+        return noisy, decision

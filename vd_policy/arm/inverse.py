@@ -1,0 +1,105 @@
+"""Inverse kinematics of a top-down grasp: many restarts of damped least squares, solved together in NumPy.
+
+ikpy from the home posture solves three quarters of these targets, one configuration a call; this solves all of them and
+returns every solution it met (`vd_policy.experiments.bench_ik` measures both side by side).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vd_policy.arm.chain import SerialChain
+from vd_policy.arm.spec import RobotSpec
+from vd_policy.base.settings import setting
+
+DOWN = np.array([0.0, 0.0, -1.0])
+
+
+@dataclass(frozen=True)
+class InverseSettings:
+    """How hard the solver tries."""
+
+    restarts: int = setting(32, "starting configurations solved side by side", minimum=1)
+    iterations: int = setting(60, "most steps of one restart", minimum=1)
+    damping: float = setting(0.03, "lambda of damped least squares [m]", minimum=0.0)
+    axis_weight_m: float = setting(0.2, "metres of position error that one unit of axis error counts as", minimum=0.0)
+    step_limit_rad: float = setting(0.6, "largest change of a joint in one step [rad]", minimum=0.0)
+    position_tolerance_m: float = setting(1e-4, "a solution is at most this far from the target [m]", minimum=0.0)
+    axis_tolerance_rad: float = setting(1e-3, "and its approach axis at most this far from vertical [rad]", minimum=0.0)
+    seed: int = setting(0, "seed of the starting configurations: the same target gives the same solutions")
+
+
+class DownwardSolver:
+    """Configurations that put the end effector on a point with its approach axis (+z) straight down; yaw is free.
+
+    Args:
+        spec: the robot, for its limits and home.
+        settings: effort and tolerances.
+    """
+
+    def __init__(self, spec: RobotSpec, chain: SerialChain, settings: InverseSettings | None = None) -> None:
+        self.settings = settings or InverseSettings()
+        self._chain = chain
+        self._home = np.array(spec.home_rad)
+        continuous = np.array(spec.continuous)
+        self._lower = np.where(continuous, self._home - np.pi, spec.lower_rad)
+        self._upper = np.where(continuous, self._home + np.pi, spec.upper_rad)
+        self._free = continuous
+
+    def solve(self, point_m: np.ndarray) -> np.ndarray:
+        """Every solution found, inside the limits, continuous joints within half a turn of home.
+
+        Args:
+            point_m: target of the end effector in the base frame [m], (3,).
+
+        Returns:
+            (K, J) joint angles [rad]; K is 0 where nothing converged. Repeats are not removed.
+        """
+        q, found = self._starts(), []
+        for _ in range(self.settings.iterations):
+            pose, jacobian = self._chain.jacobian(q)
+            done = self._converged(pose, point_m)
+            if done.any():
+                found.append(q[done])
+                q, pose, jacobian = q[~done], pose[~done], jacobian[~done]
+            if not len(q):
+                break
+            q = self._inside(q + self._step(pose, jacobian, point_m))
+        return np.concatenate(found) if found else np.empty((0, len(self._home)))
+
+    def _starts(self) -> np.ndarray:
+        rng = np.random.default_rng(self.settings.seed)
+        starts = rng.uniform(self._lower, self._upper, (self.settings.restarts, len(self._home)))
+        starts[0] = self._home
+        return starts
+
+    def _converged(self, pose: np.ndarray, point_m: np.ndarray) -> np.ndarray:
+        near = np.linalg.norm(pose[:, :3, 3] - point_m, axis=1) < self.settings.position_tolerance_m
+        tilt = np.linalg.norm(np.cross(pose[:, :3, 2], DOWN), axis=1)
+        return near & (tilt < self.settings.axis_tolerance_rad) & (pose[:, 2, 2] < 0)
+
+    def _step(self, pose: np.ndarray, jacobian: np.ndarray, point_m: np.ndarray) -> np.ndarray:
+        """Joint step of damped least squares, J^T (J J^T + lambda^2 I)^-1 e, (B, J).
+
+        The axis error is the rotation vector that turns the approach axis down: its axis times the full angle, so that an
+        arm pointing up is pushed as hard as one nearly right.
+        """
+        weight = self.settings.axis_weight_m
+        turn = np.cross(pose[:, :3, 2], DOWN)
+        sine = np.linalg.norm(turn, axis=1, keepdims=True)
+        angle = np.arctan2(sine, -pose[:, 2:3, 2])
+        error = np.concatenate([point_m - pose[:, :3, 3], weight * turn * angle / np.maximum(sine, 1e-9)], axis=1)
+        # Rotation about the approach axis itself is free: project it out of the angular rows.
+        z, angular = pose[:, :3, 2], jacobian[:, 3:]
+        angular = angular - z[:, :, None] * np.einsum("bi,bij->bj", z, angular)[:, None, :]
+        rows = np.concatenate([jacobian[:, :3], weight * angular], axis=1)
+        gram = rows @ rows.transpose(0, 2, 1) + self.settings.damping**2 * np.eye(6)
+        step = (rows.transpose(0, 2, 1) @ np.linalg.solve(gram, error[..., None]))[..., 0]
+        largest = np.abs(step).max(axis=1, keepdims=True)
+        return step * np.minimum(1.0, self.settings.step_limit_rad / np.maximum(largest, 1e-12))
+
+    def _inside(self, q: np.ndarray) -> np.ndarray:
+        wrapped = self._home + np.remainder(q - self._home + np.pi, 2 * np.pi) - np.pi
+        return np.where(self._free, wrapped, np.clip(q, self._lower, self._upper))

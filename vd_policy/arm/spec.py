@@ -1,0 +1,108 @@
+"""What an arm is: its joints, limits, home posture and workspace, checked against its URDF."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vd_policy.arm.urdf import UrdfJoint, chain_between, read_joints
+from vd_policy.base.errors import BadInput
+from vd_policy.base.resources import named_or_path, resource
+from vd_policy.base.settings import from_yaml, setting
+
+TOLERANCE = 1e-6
+"""Largest difference between a number in the YAML and the same number in the URDF."""
+
+
+@dataclass(frozen=True)
+class RobotSpec:
+    """One robot as everybody else sees it. J is the number of arm joints."""
+
+    name: str = setting(help="the robot's name, written into manifests")
+    urdf: Path = setting(help="URDF file: a name in urdf/, or a path relative to the YAML")
+    base_link: str = setting(help="link at the origin; all poses are in its frame")
+    end_effector: str = setting(help="link whose distance to the target counts; its +z is the approach axis")
+    joints: tuple[str, ...] = setting(help="arm joints from the base to the end effector")
+    home_rad: tuple[float, ...] = setting(help="start of every episode [rad], (J,)")
+    lower_rad: tuple[float, ...] = setting(help="lower joint limits [rad], -.inf where continuous, (J,)")
+    upper_rad: tuple[float, ...] = setting(help="upper joint limits [rad], .inf where continuous, (J,)")
+    speed_limit_rad_s: tuple[float, ...] = setting(help="joint speed limits [rad/s], (J,)", minimum=0.0)
+    continuous: tuple[bool, ...] = setting(help="whether a joint turns without end, (J,)")
+    finger_joints: tuple[str, ...] = setting(default=(), help="joints of the gripper")
+    finger_rad: tuple[float, ...] = setting(default=(), help="posture of the gripper while the arm moves [rad]")
+    workspace_m: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] = setting(
+        default=((-math.inf, math.inf),) * 3, help="box the end effector may move in [m], ((x0, x1), (y0, y1), (z0, z1))"
+    )
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+
+def load_robot(name_or_path: str = "j2n6s300") -> RobotSpec:
+    """The robot of ``config/robots/<name>.yaml``, or of a YAML file by path.
+
+    Raises:
+        BadInput: a value is missing, of the wrong type or length, or disagrees with the URDF.
+    """
+    return _load(str(named_or_path("robots", name_or_path)))
+
+
+@lru_cache(maxsize=8)
+def _load(path: str) -> RobotSpec:
+    spec = from_yaml(RobotSpec, path)
+    beside = Path(path).parent / spec.urdf
+    spec = replace(spec, urdf=beside if beside.is_file() else resource("urdf", str(spec.urdf)))
+    check(spec, where=path)
+    return spec
+
+
+def check(spec: RobotSpec, where: str) -> None:
+    """Refuse a specification that contradicts itself or its URDF, naming the joint and both values."""
+    for field in ("home_rad", "lower_rad", "upper_rad", "speed_limit_rad_s", "continuous"):
+        _same_length(spec, field, len(spec.joints), where)
+    _same_length(spec, "finger_rad", len(spec.finger_joints), where)
+    for low, high in spec.workspace_m:
+        if low >= high:
+            raise BadInput(f"{where}: workspace_m", (low, high), "lower below upper on each axis", "swap them")
+    joints = read_joints(spec.urdf)
+    moving = [j.name for j in chain_between(joints, spec.base_link, spec.end_effector) if j.moves]
+    if moving != list(spec.joints):
+        raise BadInput(f"{where}: joints", list(spec.joints), f"the URDF's chain {moving}", "correct one of the two")
+    for index, name in enumerate(spec.joints):
+        _check_joint(spec, index, joints[name], where)
+    for name, angle in zip(spec.finger_joints, spec.finger_rad):
+        if name not in joints:
+            raise BadInput(f"{where}: finger_joints", name, "a joint of the URDF", "correct one of the two")
+        _inside(angle, joints[name].lower_rad, joints[name].upper_rad, f"{where}: finger_rad of {name}")
+
+
+def _check_joint(spec: RobotSpec, index: int, joint: UrdfJoint, where: str) -> None:
+    if not all(abs(a - b) < TOLERANCE for a, b in zip(joint.axis, (0.0, 0.0, 1.0))):
+        raise BadInput(f"{spec.urdf}: axis of {joint.name}", joint.axis, "0 0 1", "turn the joint's frame")
+    _agree(where, joint, "continuous", spec.continuous[index], joint.type == "continuous")
+    for field in ("lower_rad", "upper_rad", "speed_limit_rad_s"):
+        _agree(where, joint, field, getattr(spec, field)[index], getattr(joint, field))
+    lower, upper = spec.lower_rad[index], spec.upper_rad[index]
+    if lower >= upper:
+        raise BadInput(f"{where}: limits of {joint.name}", (lower, upper), "lower below upper", "swap them")
+    _inside(spec.home_rad[index], lower, upper, f"{where}: home_rad of {joint.name}")
+
+
+def _agree(where: str, joint: UrdfJoint, field: str, configured: float, described: float) -> None:
+    if configured != described and not abs(configured - described) < TOLERANCE:
+        raise BadInput(f"{where}: {field} of {joint.name}", configured, f"{described!r}, as the URDF says",
+                       "correct the YAML or the URDF")  # fmt: skip
+
+
+def _inside(angle: float, lower: float, upper: float, what: str) -> None:
+    if not lower <= angle <= upper:
+        raise BadInput(what, angle, f"from {lower} to {upper} rad", "bring it inside the limits")
+
+
+def _same_length(spec: RobotSpec, field: str, length: int, where: str) -> None:
+    value: tuple[Any, ...] = getattr(spec, field)
+    if len(value) != length:
+        raise BadInput(f"{where}: {field}", value, f"{length} values, one a joint", "add or remove values")

@@ -1,0 +1,108 @@
+"""The part of a URDF that kinematics needs: its joints, and the chain from one link to another."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vd_policy.base.errors import BadInput, Missing
+
+
+@dataclass(frozen=True)
+class UrdfJoint:
+    """One joint: the child's frame in the parent's, and what limits the motion between them."""
+
+    name: str
+    type: str
+    parent: str
+    child: str
+    xyz_m: tuple[float, float, float]
+    rpy_rad: tuple[float, float, float]
+    axis: tuple[float, float, float]
+    lower_rad: float
+    """Minus infinity where the joint is continuous."""
+    upper_rad: float
+    speed_limit_rad_s: float
+
+    @property
+    def moves(self) -> bool:
+        return self.type != "fixed"
+
+    def origin(self) -> np.ndarray:
+        """Pose of the child's frame in the parent's at joint angle 0, shape (4, 4)."""
+        pose = np.eye(4)
+        pose[:3, :3] = rotation_rpy(self.rpy_rad)
+        pose[:3, 3] = self.xyz_m
+        return pose
+
+
+def rotation_rpy(rpy_rad: tuple[float, float, float]) -> np.ndarray:
+    """Rotation matrix of fixed-axis roll, pitch, yaw [rad] (REP-103), shape (3, 3)."""
+    (sr, sp, sy), (cr, cp, cy) = np.sin(rpy_rad), np.cos(rpy_rad)
+    return np.array([
+        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+        [-sp, cp * sr, cp * cr],
+    ])  # fmt: skip
+
+
+def read_joints(path: Path) -> dict[str, UrdfJoint]:
+    """All joints of a URDF file by name.
+
+    Raises:
+        Missing: no such file.
+        BadInput: not a URDF, or a joint without parent or child.
+    """
+    if not Path(path).is_file():
+        raise Missing("URDF", str(path), "a file that exists", "check `urdf` in the robot's YAML")
+    try:
+        root = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        raise BadInput(str(path), str(error), "well-formed XML", "correct the URDF") from None
+    if root.tag != "robot":
+        raise BadInput(str(path), root.tag, "a URDF, whose root is <robot>", "is this the right file?")
+    joints = (_joint(element, path) for element in root.findall("joint"))
+    return {joint.name: joint for joint in joints}
+
+
+def chain_between(joints: dict[str, UrdfJoint], base_link: str, tip_link: str) -> tuple[UrdfJoint, ...]:
+    """The joints, fixed ones included, that lead from `base_link` to `tip_link`, in that order."""
+    by_child = {joint.child: joint for joint in joints.values()}
+    chain: list[UrdfJoint] = []
+    link = tip_link
+    while link != base_link:
+        if link not in by_child:
+            raise BadInput("end_effector", tip_link, f"a link below {base_link!r}", "correct the robot's YAML or its URDF")
+        chain.append(by_child[link])
+        link = by_child[link].parent
+    return tuple(reversed(chain))
+
+
+def _joint(element: ElementTree.Element, path: Path) -> UrdfJoint:
+    name, kind = element.get("name", ""), element.get("type", "")
+    parent, child = element.find("parent"), element.find("child")
+    if parent is None or child is None:
+        raise BadInput(f"{path}: joint", name, "a parent and a child link", "correct the URDF")
+    limit = element.find("limit")
+    bounded = limit is not None and kind != "continuous"
+    return UrdfJoint(
+        name=name,
+        type=kind,
+        parent=parent.get("link", ""),
+        child=child.get("link", ""),
+        xyz_m=_vector(element.find("origin"), "xyz", "0 0 0"),
+        rpy_rad=_vector(element.find("origin"), "rpy", "0 0 0"),
+        axis=_vector(element.find("axis"), "xyz", "1 0 0"),
+        lower_rad=float(limit.get("lower", 0.0)) if bounded else -math.inf,
+        upper_rad=float(limit.get("upper", 0.0)) if bounded else math.inf,
+        speed_limit_rad_s=math.inf if limit is None else float(limit.get("velocity", math.inf)),
+    )
+
+
+def _vector(element: ElementTree.Element | None, key: str, default: str) -> tuple[float, float, float]:
+    x, y, z = (default if element is None else element.get(key, default)).split()
+    return float(x), float(y), float(z)
