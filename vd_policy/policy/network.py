@@ -106,14 +106,14 @@ class Encoder(nn.Module):
         """Raw or normalised observations of B steps to features, (B, F) float32, none below 0."""
         image, joints = self.spec.normalise(obs)
         for layer in self.conv:
-            image = torch.relu(layer(image))
+            image = torch.relu_(layer(image))
         image = image.flatten(1)
         if self.image_index is not None:
             image = image.index_select(1, self.image_index)
         for layer in self.image_fc:
-            image = torch.relu(layer(image))
+            image = torch.relu_(layer(image))
         for layer in self.joint_fc:
-            joints = torch.relu(layer(joints))
+            joints = torch.relu_(layer(joints))
         return torch.cat((image, joints), dim=1)
 
 

@@ -91,11 +91,11 @@ class ObservationSpec:
         rgb, depth, q = self._checked(obs)
         image = torch.empty((*depth.shape, 4), dtype=torch.float32, device=rgb.device)
         image[..., :3] = rgb
-        image[..., :3].div_(127.5).sub_(1.0)
         far_mm = self.depth_max_m * 1000.0
-        depth_mm = depth.to(torch.float32)
-        depth_mm = depth_mm.masked_fill(depth_mm == 0, far_mm).clamp_(max=far_mm)
-        image[..., 3] = depth_mm.mul_(2.0 / far_mm).sub_(1.0)
+        depth_mm = depth.to(torch.float32, copy=True)
+        depth_mm.masked_fill_(depth_mm == 0, far_mm).clamp_(max=far_mm)
+        image[..., 3] = depth_mm.mul_(255.0 / far_mm)
+        image.mul_(1.0 / 127.5).sub_(1.0)  # all four at once: a strided pass over three channels takes ten times as long
         offset, scale = (torch.tensor(v, device=q.device) for v in (self.q_offset_rad, self.q_scale_rad))
         return Normalised(image.permute(0, 3, 1, 2), (q.to(torch.float32) - offset) / scale)
 
