@@ -95,7 +95,9 @@ class ObservationSpec:
         depth_mm = depth.to(torch.float32, copy=True)
         depth_mm.masked_fill_(depth_mm == 0, far_mm).clamp_(max=far_mm)
         image[..., 3] = depth_mm.mul_(255.0 / far_mm)
-        image.mul_(1.0 / 127.5).sub_(1.0)  # all four at once: a strided pass over three channels takes ten times as long
+        image.mul_(1.0 / 127.5).sub_(
+            1.0
+        )  # all four at once: a strided pass over three channels takes ten times as long
         offset, scale = (torch.tensor(v, device=q.device) for v in (self.q_offset_rad, self.q_scale_rad))
         return Normalised(image.permute(0, 3, 1, 2), (q.to(torch.float32) - offset) / scale)
 

@@ -23,6 +23,8 @@ LOG_ALPHA_LIMIT = 8.0
 """log alpha is clamped to [-8, 8]: outside, a weight is as good as certain or as good as gone."""
 K1, K2, K3 = 0.63576, 1.87320, 1.48695
 """Constants of the KL approximation, Molchanov et al. eq. 14."""
+KL_BLOCK = 1 << 15
+"""Weights handled at once: half the time of walking a million-weight layer twenty times."""
 TINY = 1e-16
 """Keeps log theta^2 and the standard deviation of an activation finite at zero."""
 
@@ -161,36 +163,47 @@ def standard_normal_like(like: Tensor) -> Tensor:
 
 
 class KlDivergence(torch.autograd.Function):
-    """The layer's KL, with its gradient computed in the same pass.
-
-    Molchanov et al. eq. 14, a = log alpha:
-    -KL = k1 sigmoid(k2 + k3 a) - 0.5 log(1 + exp(-a)) - k1, summed over the weights.
-    """
+    """The KL of all weights of a layer, with its gradient computed in the same pass over blocks that stay in cache."""
 
     @staticmethod
     def forward(ctx: Any, theta: Tensor, log_sigma2: Tensor) -> Tensor:
-        theta2 = theta.square().add_(TINY)
-        a = theta2.log().neg_().add_(log_sigma2)
-        inside = a.abs().le_(LOG_ALPHA_LIMIT)
-        a.clamp_(-LOG_ALPHA_LIMIT, LOG_ALPHA_LIMIT)
-        shrink = a.neg().sigmoid_()
-        decay = F.softplus(-a).sum()
-        saturation = a.mul_(K3).add_(K2).sigmoid_()
-        value = K1 * (theta.numel() - saturation.sum()) + 0.5 * decay
-        slope = saturation.square().sub_(saturation).mul_(K1 * K3).sub_(shrink, alpha=0.5).mul_(inside)
-        ctx.save_for_backward(slope, theta.mul(slope).div_(theta2).mul_(-2.0))
+        slopes = torch.empty(theta.shape), torch.empty(theta.shape)
+        blocks = (tensor.reshape(-1).split(KL_BLOCK) for tensor in (theta, log_sigma2))
+        targets = (slope.view(-1).split(KL_BLOCK) for slope in slopes)
+        value = torch.stack([_kl_block(*block) for block in zip(*blocks, *targets)]).sum()
+        ctx.save_for_backward(*slopes)
         return value
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        log_sigma2_slope, theta_slope = ctx.saved_tensors
+        theta_slope, log_sigma2_slope = ctx.saved_tensors
         return gradients[0] * theta_slope, gradients[0] * log_sigma2_slope
+
+
+def _kl_block(theta: Tensor, log_sigma2: Tensor, theta_slope: Tensor, log_sigma2_slope: Tensor) -> Tensor:
+    """KL of some weights; writes its derivatives by both parameters into the last two arguments.
+
+    Molchanov et al. eq. 14, with a = log alpha: -KL = k1 sigmoid(k2 + k3 a) - 0.5 log(1 + exp(-a)) - k1.
+    """
+    theta2 = theta.square().add_(TINY)
+    a = theta2.log().neg_().add_(log_sigma2)
+    unclamped = a.abs().le_(LOG_ALPHA_LIMIT)
+    inverse_alpha = a.clamp_(-LOG_ALPHA_LIMIT, LOG_ALPHA_LIMIT).neg().exp_()
+    half_logs = inverse_alpha.log1p().sum() * 0.5
+    shrink = inverse_alpha.div_(inverse_alpha + 1.0)
+    saturation = a.mul_(K3).add_(K2).sigmoid_()
+    value = half_logs + K1 * (theta.numel() - saturation.sum())
+    torch.mul(saturation, saturation.sub(1.0), out=log_sigma2_slope)
+    log_sigma2_slope.mul_(K1 * K3).sub_(shrink, alpha=0.5).mul_(unclamped)
+    torch.mul(theta, log_sigma2_slope, out=theta_slope)
+    theta_slope.div_(theta2).mul_(-2.0)
+    return value
 
 
 def predictive_moments(network: nn.Module, obs: Obs | Normalised, samples: int = 16) -> tuple[Tensor, Tensor]:
     """What a variational network predicts and how unsure it is: Monte-Carlo mean and standard deviation, (B, A) each.
 
-    The spread over weights drawn from the posterior; the paper's future work proposes it as the policy's SD (section VI).
+    The spread over draws of the weights, which the paper's section VI proposes as the policy's standard deviation.
     """
     was_training = network.training
     network.train()
