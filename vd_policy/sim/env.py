@@ -1,0 +1,276 @@
+"""The Gymnasium environment: one arm, one task, RGBD and joint angles in, joint steps out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from vd_policy.arm.kinematics import Kinematics
+from vd_policy.arm.spec import RobotSpec, load_robot
+from vd_policy.base.episode import Obs
+from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.base.seeds import MAX_SEED, Seeds
+from vd_policy.base.settings import replaced
+from vd_policy.sim.camera import Camera
+from vd_policy.sim.compositor import Compositor
+from vd_policy.sim.scene import Scene
+from vd_policy.sim.tasks import Judgement, TaskSettings, checked, load_task, rules
+
+PICTURE_HEIGHT, PICTURE_WIDTH = 360, 480
+RESAMPLES = 100
+"""Cups drawn before a region counts as out of reach."""
+
+Step = tuple[Obs, float, bool, bool, dict[str, Any]]
+
+
+class ArmEnv(gymnasium.Env):
+    """An arm over a table with a cup.
+
+    Observations are ``rgb`` u8 (H, W, 3), ``depth`` u16 [mm] (H, W) with 0 where invalid, and ``q`` f32 [rad] (J,).
+    An action in [-1, 1]^J, times ``settings.max_step_rad``, is the change of the joint angles. ``info`` holds
+    ``distance_m``, ``success``, ``failure``, ``reason`` ("" | "success" | "contact:<link>:<other>" | "limit:<joint>" |
+    "horizon"), ``applied`` (the executed change in units of the action), ``scene`` (the cup's foot [m]) and, after a reset,
+    ``seed``, which alone brings the same episode back.
+
+    Args:
+        task: a name in config/tasks, a YAML file, or settings.
+        robot: a name in config/robots, a YAML file, or a specification.
+        image_height, image_width: [px].
+        motion: ``kinematic`` teleports along the joint-space line and asks for collisions on the way; ``position``
+            simulates position control at the real speed limits, eight times slower.
+        horizon: overrides the task's.
+        overrides: other settings of the task to replace.
+        render_mode: ``rgb_array`` lets `render` draw a larger picture for people.
+
+    Raises:
+        BadInput: an unknown name, a wrong setting, or an image size out of range.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}
+
+    def __init__(
+        self,
+        task: str | TaskSettings = "reach",
+        robot: str | RobotSpec = "j2n6s300",
+        *,
+        image_height: int = 128,
+        image_width: int = 128,
+        motion: str = "kinematic",
+        horizon: int | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        self.robot = load_robot(robot) if isinstance(robot, str) else robot
+        settings = load_task(task) if isinstance(task, str) else task
+        changes = dict(overrides or {}) | ({} if horizon is None else {"horizon": horizon})
+        self.settings = checked(replaced(settings, changes, "task overrides"), "task overrides")
+        if motion not in ("kinematic", "position"):
+            raise BadInput("motion", motion, "kinematic or position", "choose one of them")
+        if render_mode not in (None, "rgb_array"):
+            raise BadInput("render_mode", render_mode, "rgb_array or None", "choose one of them")
+        self.motion, self.render_mode = motion, render_mode
+        self.camera = Camera(self.settings.camera, image_height, image_width)
+        self.observation_space = self._observation_space()
+        self.action_space = spaces.Box(-1.0, 1.0, (len(self.robot),), np.float32)
+        self._rules = rules(self.settings)
+        self._kinematics = Kinematics(self.robot)
+        self._scene = Scene(self.robot, cup_is_solid=self._rules.cup_is_solid)
+        self._compositor = Compositor(self._scene, self.camera)
+        self._lower, self._upper = np.array(self.robot.lower_rad), np.array(self.robot.upper_rad)
+        self._q = np.array(self.robot.home_rad)
+        self._cup = np.zeros(3)
+        self._goals: np.ndarray | None = None
+        self._steps, self._running = 0, False
+
+    def _observation_space(self) -> spaces.Dict:
+        height, width = self.camera.height, self.camera.width
+        home, travel = np.array(self.robot.home_rad), self.settings.horizon * self.settings.max_step_rad + 0.1
+        low, high = np.maximum(home - travel, self.robot.lower_rad), np.minimum(home + travel, self.robot.upper_rad)
+        return spaces.Dict({
+            "rgb": spaces.Box(0, 255, (height, width, 3), np.uint8),
+            "depth": spaces.Box(0, 65535, (height, width), np.uint16),
+            "q": spaces.Box(low.astype(np.float32) - 0.1, high.astype(np.float32) + 0.1, dtype=np.float32),
+        })  # fmt: skip
+
+    @property
+    def q(self) -> np.ndarray:
+        """Joint angles [rad], (J,) float64, not wrapped: a continuous joint counts its turns."""
+        return self._q.copy()
+
+    @property
+    def target_m(self) -> np.ndarray:
+        """Where the end effector shall go [m], (3,)."""
+        return self._rules.target_m(self._cup)
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[Obs, dict[str, Any]]:
+        """Start an episode: the arm at home, the cup drawn from the region, or where ``options["cup"]`` says.
+
+        Args:
+            seed: fixes the whole episode; None draws one (see ``info["seed"]``).
+            options: ``{"cup": (x, y, z)}``, the cup's foot [m].
+
+        Raises:
+            BadInput: an unknown option, or a cup outside the region or out of the arm's reach.
+        """
+        super().reset(seed=seed)
+        if seed is None:
+            seed = int(self.np_random.integers(MAX_SEED + 1))
+        options = dict(options or {})
+        cup = options.pop("cup", None)
+        if options:
+            raise BadInput("reset option", next(iter(options)), "cup", "remove it")
+        if cup is None:
+            self._sample_cup(Seeds(seed).rng("scene"))
+        else:
+            self._fix_cup(cup)
+        self._scene.restart(self._cup)
+        self._q = np.array(self.robot.home_rad)
+        self._steps, self._running = 0, True
+        judgement = self._rules.judge(self._scene.effector_m(), self.target_m, np.zeros(len(self.robot)), None)
+        info = self._info(judgement, "", np.zeros(len(self.robot)))
+        return self._observe(), info | {"seed": seed}
+
+    def step(self, action: Sequence[float] | np.ndarray) -> Step:
+        """Change the joint angles by ``action * max_step_rad``; components beyond +-1 are clipped.
+
+        Raises:
+            BadInput: the action has another shape, or NaN or Inf.
+        """
+        action = self._vector(action, "action")
+        return self.step_to(self._q + np.clip(action, -1.0, 1.0) * self.settings.max_step_rad)
+
+    def step_to(self, target_q_rad: Sequence[float] | np.ndarray) -> Step:
+        """Like `step`, with absolute joint angles [rad], (J,): what a trajectory controller is told.
+
+        No joint moves farther than ``max_step_rad``, nor past its limits.
+        """
+        if not self._running:
+            raise VdPolicyError("the episode is over or has not begun: call reset() before step()")
+        asked = self._vector(target_q_rad, "target_q_rad") - self._q
+        asked = np.clip(asked, -self.settings.max_step_rad, self.settings.max_step_rad)
+        wanted = self._q + asked
+        target = np.clip(wanted, self._lower, self._upper)
+        start = self._q
+        self._q, contact = self._move(start, target)
+        self._steps += 1
+        judgement = self._rules.judge(self._scene.effector_m(), self.target_m, asked, contact)
+        terminated = (judgement.success and self.settings.end_on_success) or (
+            judgement.failure and self.settings.end_on_contact
+        )
+        truncated = not terminated and self._steps >= self.settings.horizon
+        self._running = not (terminated or truncated)
+        reason = self._reason(judgement, contact, truncated, wanted != target)
+        return self._observe(), judgement.reward, terminated, truncated, self._info(judgement, reason, self._q - start)
+
+    def _vector(self, value: Sequence[float] | np.ndarray, what: str) -> np.ndarray:
+        vector = np.asarray(value, dtype=np.float64)
+        if vector.shape != (len(self.robot),) or not np.isfinite(vector).all():
+            raise BadInput(what, value, f"{len(self.robot)} finite numbers", "check what computed it")
+        return vector
+
+    def _move(self, start: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, str | None]:
+        if self.motion == "position":
+            return self._scene.drive(target, self.settings.period_s)
+        return self._scene.sweep(start, target)
+
+    def _reason(self, judgement: Judgement, contact: str | None, truncated: bool, limited: np.ndarray) -> str:
+        if contact is not None:
+            return f"contact:{contact}"
+        if judgement.success:
+            return "success"
+        if truncated:
+            return "horizon"
+        return f"limit:{self.robot.joints[int(np.argmax(limited))]}" if limited.any() else ""
+
+    def _observe(self) -> Obs:
+        rgb, depth = self._compositor.render()
+        return {"rgb": rgb, "depth": depth, "q": self._q.astype(np.float32)}
+
+    def _info(self, judgement: Judgement, reason: str, moved: np.ndarray) -> dict[str, Any]:
+        return {
+            "distance_m": judgement.distance_m,
+            "success": judgement.success,
+            "failure": judgement.failure,
+            "reason": reason,
+            "applied": (moved / self.settings.max_step_rad).astype(np.float32),
+            "scene": self._cup.copy(),
+        }
+
+    def goals(self) -> np.ndarray:
+        """The expert's goal set G for this cup, (K, J) [rad], K >= 1; computed when first asked for.
+
+        Raises:
+            VdPolicyError: no configuration of the arm reaches the target.
+        """
+        goals = self._find_goals()
+        if not len(goals):
+            raise VdPolicyError(f"no configuration of {self.robot.name} reaches {self.target_m.round(3).tolist()} m")
+        return goals
+
+    def _find_goals(self) -> np.ndarray:
+        if self._goals is None:
+            self._goals = self._kinematics.goals_over(self.target_m, collides=self._probe.contact_at)
+        return self._goals
+
+    @cached_property
+    def _probe(self) -> Scene:
+        """A second world for questions and pictures, so that asking does not disturb the episode."""
+        return Scene(self.robot, cup_is_solid=self._rules.cup_is_solid)
+
+    @cached_property
+    def _region_is_reachable(self) -> bool:
+        """Whether all of a grid of 3 x 3 cups over the region has goals; if not, every sampled cup is checked."""
+        (x0, x1), (y0, y1) = self.settings.cup_region_m
+        return all(
+            len(self._kinematics.goals_over(self._rules.target_m(np.array([x, y, 0.0])), collides=self._probe.contact_at,
+                                            count_max=1))
+            for x in np.linspace(x0, x1, 3) for y in np.linspace(y0, y1, 3)
+        )  # fmt: skip
+
+    def _place_cup(self, cup_m: np.ndarray) -> None:
+        self._cup, self._goals = cup_m, None
+
+    def _sample_cup(self, rng: np.random.Generator) -> None:
+        """Draw a cup uniformly over the region, again where no configuration reaches it."""
+        low, high = np.array(self.settings.cup_region_m).T
+        for _ in range(RESAMPLES):
+            self._place_cup(np.array([*rng.uniform(low, high), 0.0]))
+            if self._region_is_reachable or len(self._find_goals()):
+                return
+        raise BadInput("cup_region_m", self.settings.cup_region_m, f"a region within reach of {self.robot.name}",
+                       "move it nearer to the arm")  # fmt: skip
+
+    def _fix_cup(self, cup: Sequence[float]) -> None:
+        cup_m = np.asarray(cup, dtype=np.float64)
+        (x0, x1), (y0, y1) = self.settings.cup_region_m
+        allowed = f"(x, y, 0) with x from {x0} to {x1} and y from {y0} to {y1} m"
+        low, high = np.array([x0, y0, 0.0]) - 1e-6, np.array([x1, y1, 0.0]) + 1e-6
+        if cup_m.shape != (3,) or not ((cup_m >= low) & (cup_m <= high)).all():
+            raise BadInput("cup position [m]", np.asarray(cup).tolist(), allowed, "move it into the region")
+        self._place_cup(cup_m)
+        if not len(self._find_goals()):
+            raise BadInput("cup position [m]", cup_m.tolist(), f"a place within reach of {self.robot.name}",
+                           "move it nearer to the arm")  # fmt: skip
+
+    def render(self) -> np.ndarray | None:
+        """A larger picture with shadows for people, u8 (360, 480, 3), or None without a render mode."""
+        if self.render_mode is None:
+            return None
+        camera = Camera(self.settings.camera, PICTURE_HEIGHT, PICTURE_WIDTH)
+        self._probe.restart(self._cup)
+        self._probe.set_joints(self._q)
+        return np.ascontiguousarray(self._probe.render(camera, shadow=True)[0][..., :3])
+
+    def close(self) -> None:
+        """Free the worlds; a second call does nothing."""
+        self._running = False
+        self._scene.close()
+        if "_probe" in self.__dict__:
+            self._probe.close()

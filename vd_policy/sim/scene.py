@@ -1,0 +1,191 @@
+"""The PyBullet world: an arm on a table, a cup, what touches what, and what a camera sees."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from vd_policy.arm.spec import RobotSpec
+from vd_policy.base.resources import resource
+from vd_policy.sim.bullet import load_bullet
+from vd_policy.sim.camera import Camera
+
+PHYSICS_STEP_S = 1.0 / 240.0
+SUB_STEP_RAD = math.pi / 40
+"""Largest joint motion between two collision queries of a sweep: 8 queries for a step of pi/5. The table is a solid block,
+so that a coarser sweep would still not pass through; this one stops within about 7 cm of the surface."""
+
+
+class Scene:
+    """One private physics world; nothing is shared between instances. `close()` it once when done.
+
+    Args:
+        spec: the robot.
+        cup_is_solid: whether the arm can touch the cup.
+        show_table: draw the table. Environments leave it out and composite over a cached image of it.
+    """
+
+    def __init__(self, spec: RobotSpec, *, cup_is_solid: bool = False, show_table: bool = True) -> None:
+        self.spec = spec
+        self._bullet = bullet = load_bullet()
+        self._client = bullet.connect(bullet.DIRECT)
+        bullet.setTimeStep(PHYSICS_STEP_S, physicsClientId=self._client)
+        bullet.setGravity(0, 0, -9.81, physicsClientId=self._client)
+        self._arm = self._load(spec.urdf, bullet.URDF_USE_SELF_COLLISION | bullet.URDF_USE_SELF_COLLISION_EXCLUDE_PARENT)
+        self._table = self._load(resource("urdf", "table.urdf"))
+        self._cup = self._load(resource("urdf", "cup.urdf"))
+        self._name_parts()
+        self._choose_contacts(cup_is_solid)
+        if not show_table:
+            self.show(table=False)
+        self._set_fingers()
+        self.set_joints(np.array(spec.home_rad))
+        self._start = bullet.saveState(physicsClientId=self._client)
+
+    def _load(self, path: Any, flags: int = 0) -> int:
+        return self._bullet.loadURDF(
+            str(path),
+            useFixedBase=True,
+            flags=flags | self._bullet.URDF_USE_INERTIA_FROM_FILE,
+            physicsClientId=self._client,
+        )
+
+    def _name_parts(self) -> None:
+        """Index joints and links by name; a link has the index of the joint above it, the base -1."""
+        joints, self._links = {}, {-1: self.spec.base_link}
+        for index in range(self._bullet.getNumJoints(self._arm, physicsClientId=self._client)):
+            info = self._bullet.getJointInfo(self._arm, index, physicsClientId=self._client)
+            joints[info[1].decode()], self._links[index] = index, info[12].decode()
+        self._joints = [joints[name] for name in self.spec.joints]
+        self._fingers = [joints[name] for name in self.spec.finger_joints]
+        self._effector = next(i for i, name in self._links.items() if name == self.spec.end_effector)
+
+    def _choose_contacts(self, cup_is_solid: bool) -> None:
+        """Leave out what always touches: the foot on the table, parts of one gripper, and the cup where it is a picture."""
+        ignore = [(self._arm, self._table, -1, -1), (self._cup, self._table, -1, -1)]
+        hand = [self._joints[-1], *self._fingers]
+        ignore += [(self._arm, self._arm, a, b) for a in hand for b in hand if a < b]
+        if not cup_is_solid:
+            ignore += [(self._cup, self._arm, -1, link) for link in self._links]
+        for body_a, body_b, link_a, link_b in ignore:
+            self._bullet.setCollisionFilterPair(body_a, body_b, link_a, link_b, 0, physicsClientId=self._client)
+
+    def _set_fingers(self) -> None:
+        for index, angle in zip(self._fingers, self.spec.finger_rad):
+            self._bullet.resetJointState(self._arm, index, angle, physicsClientId=self._client)
+            self._drive(index, angle, 1.0, 2.0)
+
+    def show(self, *, table: bool = True, arm: bool = True, cup: bool = True) -> None:
+        """Draw these bodies and hide the others; TinyRenderer skips what has no opacity."""
+        for body, visible in ((self._table, table), (self._arm, arm), (self._cup, cup)):
+            for shape in self._bullet.getVisualShapeData(body, physicsClientId=self._client):
+                colour = (*shape[7][:3], 1.0 if visible else 0.0)
+                self._bullet.changeVisualShape(body, shape[1], rgbaColor=colour, physicsClientId=self._client)
+
+    def restart(self, cup_m: np.ndarray) -> None:
+        """Back to home with everything at rest, bit for bit the same however the last episode went; the cup at `cup_m`."""
+        self._bullet.restoreState(stateId=self._start, physicsClientId=self._client)
+        self._bullet.resetBasePositionAndOrientation(self._cup, cup_m.tolist(), (0, 0, 0, 1), physicsClientId=self._client)
+
+    def set_joints(self, q: np.ndarray) -> None:
+        """Put the arm at joint angles (J,) [rad], at rest."""
+        self._bullet.resetJointStatesMultiDof(
+            self._arm, self._joints, q[:, None].tolist(), physicsClientId=self._client
+        )
+
+    def joints(self) -> np.ndarray:
+        """Joint angles [rad], (J,) float64."""
+        states = self._bullet.getJointStates(self._arm, self._joints, physicsClientId=self._client)
+        return np.array([state[0] for state in states])
+
+    def effector_m(self) -> np.ndarray:
+        """Position of the end effector in the base frame [m], (3,)."""
+        return np.array(self._bullet.getLinkState(self._arm, self._effector, physicsClientId=self._client)[4])
+
+    def contact_at(self, q: np.ndarray) -> str | None:
+        """What the arm touches at joint angles (J,), as ``link:other``, or None."""
+        self.set_joints(q)
+        self._bullet.performCollisionDetection(physicsClientId=self._client)
+        return self._deepest_contact()
+
+    def _deepest_contact(self) -> str | None:
+        points = self._bullet.getContactPoints(physicsClientId=self._client)
+        touching = [point for point in points if point[8] <= 0.0]
+        if not touching:
+            return None
+        point = min(touching, key=lambda p: (p[8], p[1:5]))
+        sides = [self._part(point[1], point[3]), self._part(point[2], point[4])]
+        if point[1] != self._arm:
+            sides.reverse()
+        return ":".join(sides)
+
+    def _part(self, body: int, link: int) -> str:
+        if body == self._arm:
+            return self._links[link]
+        return "table" if body == self._table else "cup"
+
+    def sweep(self, start: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, str | None]:
+        """Move in a straight joint-space line without physics, stopping before the first contact.
+
+        Args:
+            start, target: joint angles [rad], (J,).
+
+        Returns:
+            where the arm stopped (J,), and what stopped it, or None.
+        """
+        way = target - start
+        count = max(1, math.ceil(float(np.abs(way).max()) / SUB_STEP_RAD))
+        free = start
+        for k in range(1, count + 1):
+            q = target if k == count else start + way * (k / count)
+            contact = self.contact_at(q)
+            if contact is not None:
+                self.set_joints(free)
+                return free, contact
+            free = q
+        return free, None
+
+    def drive(self, target: np.ndarray, duration_s: float) -> tuple[np.ndarray, str | None]:
+        """Move under position control at the real speed limits, stopping at the first contact.
+
+        Args:
+            target: joint angles [rad], (J,).
+            duration_s: how long the motion may take [s].
+
+        Returns:
+            where the arm is afterwards (J,), and what stopped it, or None.
+        """
+        for index, angle, speed in zip(self._joints, target, self.spec.speed_limit_rad_s):
+            self._drive(index, angle, speed, self._bullet.getJointInfo(self._arm, index, physicsClientId=self._client)[10])
+        for _ in range(math.ceil(duration_s / PHYSICS_STEP_S)):
+            before = self.joints()
+            self._bullet.stepSimulation(physicsClientId=self._client)
+            contact = self._deepest_contact()
+            if contact is not None:
+                self.set_joints(before)
+                return before, contact
+        return self.joints(), None
+
+    def _drive(self, index: int, angle: float, speed_rad_s: float, torque: float) -> None:
+        """Set a position motor; without a largest velocity PyBullet's motor jumps to its target."""
+        self._bullet.setJointMotorControl2(
+            self._arm, index, self._bullet.POSITION_CONTROL, targetPosition=angle, positionGain=0.5,
+            maxVelocity=speed_rad_s, force=torque, physicsClientId=self._client,
+        )  # fmt: skip
+
+    def render(self, camera: Camera, *, shadow: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """What the camera sees: rgba u8 (H, W, 4) and the depth buffer f32 (H, W), 1.0 where nothing is."""
+        _, _, rgba, depth, _ = self._bullet.getCameraImage(
+            camera.width, camera.height, camera.view, camera.projection, shadow=int(shadow),
+            renderer=self._bullet.ER_TINY_RENDERER, flags=self._bullet.ER_NO_SEGMENTATION_MASK,
+            physicsClientId=self._client,
+        )  # fmt: skip
+        return rgba, depth
+
+    def close(self) -> None:
+        """Free the world; a second call does nothing."""
+        if self._client >= 0:
+            self._bullet.disconnect(physicsClientId=self._client)
+            self._client = -1

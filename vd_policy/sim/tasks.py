@@ -1,0 +1,83 @@
+"""What a task is: its settings, its judgement of a step, and how a task is found by name."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from vd_policy.base.errors import BadInput
+from vd_policy.base.resources import named_or_path
+from vd_policy.base.settings import from_yaml, setting
+from vd_policy.sim.camera import CameraSettings
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """Everything that defines a task, from ``config/tasks/<name>.yaml``."""
+
+    task: str = setting(help="name of the rules: the module vd_policy.sim.<task>")
+    camera: CameraSettings = setting(factory=CameraSettings, help="where the camera stands")
+    horizon: int = setting(25, "steps after which an episode is truncated (H)", minimum=1, maximum=100_000)
+    max_step_rad: float = setting(math.pi / 5, "joint change of an action of 1 [rad]", minimum=1e-6, maximum=math.pi)
+    period_s: float = setting(1.1, "time of one decision [s]", minimum=1e-3, maximum=60.0)
+    tolerance_m: float = setting(0.06, "success is a distance of at most this [m]", minimum=0.0)
+    success_reward: float = setting(20.0, "c1 of eq. 11", minimum=0.0)
+    failure_cost: float = setting(50.0, "c2 of eq. 11", minimum=0.0)
+    reward: str = setting("dense", "eq. 11 | only its success and failure terms | zero", choices=("dense", "sparse", "none"))
+    end_on_success: bool = setting(True, "terminate in a goal state")
+    end_on_contact: bool = setting(True, "terminate when the arm touches the table or itself")
+    cup_region_m: tuple[tuple[float, float], tuple[float, float]] = setting(
+        ((0.30, 0.65), (-0.35, 0.35)), "where cups are put: ((x0, x1), (y0, y1)) [m]"
+    )
+    target_height_m: float = setting(0.18, "height of the target over the cup's foot [m]")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a task thinks of the state after a step."""
+
+    distance_m: float
+    success: bool
+    failure: bool
+    reward: float
+
+
+class Task(Protocol):
+    """The rules of one task; the environment asks, the task never touches the scene."""
+
+    cup_is_solid: bool
+    """Whether the arm can touch the cup."""
+
+    def target_m(self, cup_m: np.ndarray) -> np.ndarray:
+        """Where the end effector shall go for a cup whose foot is at `cup_m`, (3,) [m]."""
+
+    def judge(self, effector_m: np.ndarray, target_m: np.ndarray, delta_rad: np.ndarray, contact: str | None) -> Judgement:
+        """Distance, success, failure and reward of a step that asked for `delta_rad` and touched `contact`."""
+
+
+def load_task(name_or_path: str) -> TaskSettings:
+    """The task of ``config/tasks/<name>.yaml``, or of a YAML file by path."""
+    path = named_or_path("tasks", name_or_path)
+    return checked(from_yaml(TaskSettings, path), str(path))
+
+
+def checked(settings: TaskSettings, where: str) -> TaskSettings:
+    """The settings, or `BadInput` where two of them contradict each other."""
+    for low, high in settings.cup_region_m:
+        if not low <= high:
+            raise BadInput(f"{where}: cup_region_m", (low, high), "lower bound first on each axis", "swap them")
+    return settings
+
+
+def rules(settings: TaskSettings) -> Task:
+    """The rules that `settings.task` names: a module of this room with a function ``build(settings)``."""
+    try:
+        module = importlib.import_module(f"vd_policy.sim.{settings.task}")
+        return module.build(settings)
+    except (ModuleNotFoundError, AttributeError):
+        raise BadInput("task", settings.task, "a module of vd_policy.sim with a function build(settings)",
+                       "choose 'reach'") from None  # fmt: skip
