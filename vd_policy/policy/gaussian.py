@@ -1,4 +1,4 @@
-"""The stochastic policy pi(a | s) = N(mu(s), sigma(s)), and the few functions of diagonal Gaussians that learning needs.
+"""The stochastic policy pi(a | s) = N(mu(s), sigma(s)), and the functions of diagonal Gaussians that learning needs.
 
 Actions are joint deltas divided by the task's largest step, so [-1, 1] is their box; the environment clips what it
 executes, and every density here is that of the unclipped sample.

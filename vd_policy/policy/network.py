@@ -18,6 +18,7 @@ from vd_policy.policy.observation import Normalised, ObservationSpec
 from vd_policy.policy.variational import VariationalConv2d, VariationalLinear
 
 IMAGE_CHANNELS = 4
+MAX_WIDTH = 4096
 FAMILIES: dict[str, tuple[Any, Any]] = {
     "dense": (DenseLinear, DenseConv2d),
     "variational": (VariationalLinear, VariationalConv2d),
@@ -34,14 +35,14 @@ class NetworkSettings:
     """
 
     layers: str = setting("dense", "family of its layers", choices=tuple(FAMILIES))
-    conv_channels: tuple[int, ...] = setting((16, 32, 32), "filters of each convolution", minimum=1, maximum=4096)
+    conv_channels: tuple[int, ...] = setting((16, 32, 32), "filters of each convolution", minimum=1, maximum=MAX_WIDTH)
     kernel: int = setting(3, "side of the filters [pixels], odd", minimum=1, maximum=15)
     stride: int = setting(2, "step of the filters [pixels]", minimum=1, maximum=8)
     image_widths: tuple[int, ...] = setting(
-        (128, 64, 64), "units of the image stream's FC layers", minimum=1, maximum=65536
+        (128, 64, 64), "units of the image stream's FC layers", minimum=1, maximum=MAX_WIDTH
     )
     joint_widths: tuple[int, ...] = setting(
-        (64, 64, 64), "units of the joint stream's FC layers", minimum=1, maximum=65536
+        (64, 64, 64), "units of the joint stream's FC layers", minimum=1, maximum=MAX_WIDTH
     )
     masked: bool = setting(False, "weights inside the layers are pruned and held at zero")
     image_features: int | None = setting(None, "how many flattened image features are read; all when empty", minimum=1)

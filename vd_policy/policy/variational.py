@@ -14,9 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vd_policy.base.episode import Obs
 from vd_policy.policy.layers import LOG_ALPHA_THRESHOLD
-from vd_policy.policy.observation import Normalised
 
 LOG_SIGMA2_START = -10.0
 LOG_ALPHA_LIMIT = 8.0
@@ -32,7 +30,7 @@ TINY = 1e-16
 class _Posterior(nn.Module):
     """What both layer kinds share: the parameters of the weights' posterior and what follows from them alone."""
 
-    weight: nn.Parameter
+    weight: Tensor
     """theta, the means."""
     log_sigma2: nn.Parameter
     """Log variances, shape of `weight`."""
@@ -143,7 +141,7 @@ def perturb_(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=1)
 def _normal_quantiles() -> Tensor:
-    """65,536 equally likely values whose mean is 0, variance 1 and distribution N(0, 1) to 16 bits; +-4.3 at the ends."""
+    """65,536 equally likely values of mean 0 and variance 1 that follow N(0, 1) to 16 bits, out to +-4.3."""
     middles = (torch.arange(65536, dtype=torch.float64) + 0.5) / 65536
     quantiles = torch.special.ndtri(middles)
     return (quantiles / quantiles.square().mean().sqrt()).to(torch.float32)
@@ -198,19 +196,3 @@ def _kl_block(theta: Tensor, log_sigma2: Tensor, theta_slope: Tensor, log_sigma2
     torch.mul(theta, log_sigma2_slope, out=theta_slope)
     theta_slope.div_(theta2).mul_(-2.0)
     return value
-
-
-def predictive_moments(network: nn.Module, obs: Obs | Normalised, samples: int = 16) -> tuple[Tensor, Tensor]:
-    """What a variational network predicts and how unsure it is: Monte-Carlo mean and standard deviation, (B, A) each.
-
-    The spread over draws of the weights, which the paper's section VI proposes as the policy's standard deviation.
-    """
-    was_training = network.training
-    network.train()
-    try:
-        with torch.no_grad():
-            normalised = network.spec.normalise(obs)
-            drawn = torch.stack([network(normalised) for _ in range(samples)])
-    finally:
-        network.train(was_training)
-    return drawn.mean(0), drawn.std(0)
