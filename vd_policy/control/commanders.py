@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class Commanders:
-    """Arbitration by the sender's name.
+    """Arbitration by the sender's name, and between two nodes of one name by their middleware sequence numbers.
 
     Args:
         release_s: silence [s] after which another sender may take over.
@@ -15,22 +15,32 @@ class Commanders:
 
     def __init__(self, release_s: float) -> None:
         self.release_s = release_s
-        self.owner = ""
         self.refused: Counter[str] = Counter()
-        self._heard_s = -float("inf")
         self._refused_s: dict[str, float] = {}
+        self.release()
 
-    def admit(self, sender: str, now_s: float) -> str:
-        """Why `sender` may not command now, naming both, or ``""``; it then holds the arm."""
+    def admit(self, sender: str, now_s: float, sequence: int | None = None) -> str:
+        """Why `sender` may not command now, naming both, or ``""``; it then holds the arm.
+
+        `sequence` is the publisher's own running number of the message where the middleware tells it; it never falls
+        within one publisher's life, so one that does comes from a second publisher of the same name.
+        """
         if not sender:
             self.refused["(unnamed)"] += 1
             return "command without a sender; put the node's name in header.frame_id"
-        if sender != self.owner and self.owner and now_s - self._heard_s <= self.release_s:
-            self.refused[sender] += 1
-            self._refused_s[sender] = now_s
-            return f"command of {sender} refused: {self.owner} is commanding"
+        busy = bool(self.owner) and now_s - self._heard_s <= self.release_s
+        if busy and sender != self.owner:
+            return self._refuse(sender, f"command of {sender} refused: {self.owner} is commanding", now_s)
+        if busy and sequence is not None and sequence <= self._sequence:
+            return self._refuse(sender, f"command of a second node named {sender} refused", now_s)
         self.owner, self._heard_s = sender, now_s
+        self._sequence = -1 if sequence is None else sequence
         return ""
+
+    def _refuse(self, sender: str, reason: str, now_s: float) -> str:
+        self.refused[sender] += 1
+        self._refused_s[sender] = now_s
+        return reason
 
     def contending(self, now_s: float) -> tuple[str, ...]:
         """Senders that were refused within the last `release_s`."""
@@ -38,7 +48,7 @@ class Commanders:
 
     def release(self) -> None:
         """Nobody commands any more."""
-        self.owner, self._heard_s = "", -float("inf")
+        self.owner, self._heard_s, self._sequence = "", -float("inf"), -1
         self._refused_s.clear()
 
 

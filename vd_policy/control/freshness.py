@@ -44,15 +44,20 @@ class Freshness:
         return self.age_s(now_s) > self.timeout_s
 
 
+PAST_S = 3600.0
+"""A stamp this old is of another clock altogether: simulated against wall time, or a bag replayed without its clock."""
+OTHER_CLOCK = "is use_sim_time set on one side only?"
+
+
 class StampGuard:
-    """Refuses stamps that cannot be: zero, from the future, or before the last one (a clock jump, a bag looping).
+    """Refuses stamps that cannot be: zero, of another clock, or before the last one (a clock jump, a bag looping).
 
     Args:
         future_s: how far a stamp may run ahead of the reader's clock (clocks of two machines differ a little).
     """
 
     def __init__(self, future_s: float = 0.1) -> None:
-        self.future_ns = int(future_s * 1e9)
+        self.future_s = future_s
         self.last_ns: int | None = None
 
     def check(self, stamp_ns: int, clock_ns: int | None = None) -> str:
@@ -62,8 +67,11 @@ class StampGuard:
         """
         if stamp_ns <= 0:
             return "stamp is 0"
-        if clock_ns is not None and stamp_ns > clock_ns + self.future_ns:
-            return f"stamp lies {(stamp_ns - clock_ns) / 1e9:.3f} s in the future"
+        ahead_s = 0.0 if clock_ns is None else (stamp_ns - clock_ns) / 1e9
+        if ahead_s > self.future_s:
+            return f"stamp lies {ahead_s:.3f} s in the future" + (f"; {OTHER_CLOCK}" if ahead_s > PAST_S else "")
+        if ahead_s < -PAST_S:
+            return f"stamp lies {-ahead_s:.0f} s in the past; {OTHER_CLOCK}"
         before, self.last_ns = self.last_ns, stamp_ns
         if before is not None and stamp_ns < before:
             return f"stamp jumped back by {(before - stamp_ns) / 1e9:.3f} s"

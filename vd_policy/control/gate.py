@@ -40,7 +40,9 @@ class GateSettings:
     joints_fresh: int = setting(3, "joint samples in a row before a stale arm is trusted again", minimum=1)
     hold_period_s: float = setting(0.5, "repeat the held position this often; 0: command it once", minimum=0)
     hold_duration_s: float = setting(0.5, "time_from_start of a held position", minimum=0.01)
-    clamps_to_latch: int = setting(20, "clamped commands in a row that latch the stop; 0: never", minimum=0)
+    clamps_to_latch: int = setting(
+        20, "clamped commands in a row that latch the stop; 0, and in lockstep: never", minimum=0
+    )
     future_s: float = setting(0.1, "stamps may run ahead of this node's clock by this much", minimum=0)
     lockstep: bool = setting(False, "the simulator waits for each command: no time-outs, stamps are passed through")
 
@@ -131,12 +133,13 @@ class Gate:
             self.reason = reason
         return self._answer(now_s, refused=reason)
 
-    def on_command(self, command: Command, now_s: float, clock_ns: int | None = None) -> Decision:
-        """A command of one sender, for all joints in order."""
+    def on_command(self, command: Command, now_s: float, clock_ns: int | None = None,
+                   sequence: int | None = None) -> Decision:  # fmt: skip
+        """A command of one sender, for all joints in order; `sequence` as in `Commanders.admit`."""
         if self.state is State.STOPPED:
             return self._refuse("stopped", f"stopped: {self.reason}", now_s)
         owner = self.commanders.owner
-        wrong = self.commanders.admit(command.sender, now_s)
+        wrong = self.commanders.admit(command.sender, now_s, sequence)
         if wrong:
             return self._refuse("second commander", wrong, now_s)
         if command.sender != owner:
@@ -164,6 +167,12 @@ class Gate:
             elif self.state is State.RUNNING and now_s - self._commanded_s > self.settings.command_timeout_s:
                 silent = self.commanders.owner
                 self._hold("commands stopped", f"no command of {silent} for {self.settings.command_timeout_s} s")
+        return self._answer(now_s)
+
+    def halt(self, reason: str, now_s: float) -> Decision:
+        """Hold without latching, for example because this process is about to end."""
+        if self.state is State.RUNNING:
+            self._hold("halted", reason)
         return self._answer(now_s)
 
     def stop(self, reason: str, now_s: float) -> Decision:
@@ -211,7 +220,7 @@ class Gate:
         clamped = self.limits.clamp(command.positions, self.q, command.duration_s)
         self.clamps.update(clamped.reasons)
         self.clamped_in_a_row = self.clamped_in_a_row + 1 if clamped.reasons else 0
-        if self.clamped_in_a_row >= (self.settings.clamps_to_latch or np.inf):
+        if not self.settings.lockstep and self.clamped_in_a_row >= (self.settings.clamps_to_latch or np.inf):
             return self.stop(f"{self.clamped_in_a_row} clamped commands in a row, the last by "
                              f"{', '.join(clamped.reasons)}", now_s)  # fmt: skip
         self.state, self.reason = State.RUNNING, f"{command.sender} commands"

@@ -10,8 +10,8 @@ import numpy as np
 Forward = Callable[[np.ndarray], np.ndarray]
 """Joint angles [rad], (J,) -> pose of the end effector in the base frame, (4, 4)."""
 
-ROUNDING = 1e-9
-"""Excess [rad] or [m] that is float rounding, not a violation: a full step at full speed must pass bit for bit."""
+ROUNDING = 1e-6
+"""Excess [rad] or [m] that is float32 rounding, not a violation: a full step at full speed must pass bit for bit."""
 BISECTIONS = 24
 AXES = ("x", "y", "z")
 

@@ -1,0 +1,166 @@
+"""The safety gate as a state machine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from control_arm import HOME, Arm, S
+
+from vd_policy.control.gate import State
+
+
+def test_a_command_passes_when_the_joints_are_trusted() -> None:
+    arm = Arm()
+    arm.settle()
+    decision = arm.command(HOME + 0.05)
+    assert decision.state is State.RUNNING
+    assert decision.target is not None and decision.target.tolist() == (HOME + 0.05).tolist()
+    assert decision.duration_s == 0.5
+
+
+def test_nothing_is_sent_before_the_joints_are_trusted() -> None:
+    arm = Arm()
+    assert arm.joints().target is None
+    decision = arm.command(HOME + 0.05)
+    assert decision.target is None
+    assert "no fresh joint states" in decision.refused
+    assert decision.state is State.WAITING
+
+
+def test_a_gate_that_starts_takes_the_arm_over_where_it_is() -> None:
+    arm = Arm()
+    decisions = arm.settle()
+    assert [d.target is None for d in decisions] == [True, True, False]
+    assert decisions[-1].state is State.HOLDING
+
+
+def test_commands_that_stop_are_followed_by_a_hold_and_may_come_back() -> None:
+    arm = Arm()
+    arm.settle()
+    arm.command(HOME + 0.05)
+    decision = arm.wait(0.6)
+    assert decision.state is State.HOLDING
+    assert "no command of /policy" in decision.reason
+    assert arm.sent[-1].tolist() == arm.q.tolist()
+    assert arm.command(HOME + 0.05).state is State.RUNNING
+
+
+def test_a_held_position_does_not_creep_with_the_measurement() -> None:
+    arm = Arm()
+    arm.settle()
+    arm.command(HOME + 0.05)
+    arm.wait(0.6)
+    held = arm.sent[-1]
+    for _ in range(20):
+        arm.q = arm.q - 0.001
+        arm.wait(0.1)
+    assert all(target.tolist() == held.tolist() for target in arm.sent[-3:])
+
+
+def test_a_stop_before_the_first_joints_holds_as_soon_as_they_come() -> None:
+    arm = Arm()
+    assert arm.gate.stop("e-stop", arm.now_s).target is None
+    decision = arm.joints()
+    assert decision.state is State.STOPPED
+    assert decision.target is not None and decision.target.tolist() == HOME.tolist()
+
+
+def test_a_second_stop_keeps_the_first_reason() -> None:
+    arm = Arm()
+    arm.gate.stop("first", 0.0)
+    assert arm.gate.stop("second", 0.0).reason == "first"
+
+
+def test_a_reset_is_refused_while_the_position_is_unknown() -> None:
+    arm = Arm()
+    arm.settle()
+    arm.gate.stop("e-stop", arm.now_s)
+    arm.now_s += 10.0
+    decision = arm.gate.reset(arm.now_s)
+    assert decision.state is State.STOPPED
+    assert "no fresh joint states" in decision.refused
+
+
+def test_a_reset_does_nothing_to_a_gate_that_is_not_stopped() -> None:
+    arm = Arm()
+    arm.settle()
+    arm.command(HOME + 0.05)
+    assert arm.gate.reset(arm.now_s).state is State.RUNNING
+
+
+def test_halting_holds_without_latching() -> None:
+    arm = Arm()
+    arm.settle()
+    arm.command(HOME + 0.05)
+    assert arm.gate.halt("ends", arm.now_s).target is not None
+    assert arm.command(HOME).state is State.RUNNING
+
+
+def test_every_hold_and_clamp_is_counted_by_name() -> None:
+    arm = Arm()
+    arm.settle()
+    arm.command(HOME + 5.0)
+    arm.wait(0.6)
+    assert arm.gate.clamps["step:a"] == 1
+    assert arm.gate.holds == {"start": 1, "commands stopped": 1}
+
+
+def lockstep() -> Arm:
+    arm = Arm(lockstep=True)
+    arm.joints()
+    return arm
+
+
+def test_in_lockstep_the_stamp_goes_through_and_nothing_times_out() -> None:
+    arm = lockstep()
+    decision = arm.command(HOME + 0.05, stamp_ns=arm.stamp_ns)
+    assert decision.stamp_ns == arm.stamp_ns
+    arm.now_s += 1000.0
+    after = arm.gate.tick(arm.now_s)
+    assert after.target is None and after.state is State.RUNNING
+
+
+def test_in_lockstep_a_command_that_overtook_its_joints_waits_for_them() -> None:
+    arm = lockstep()
+    ahead = arm.stamp_ns + S
+    assert arm.command(HOME + 0.3, stamp_ns=ahead).target is None
+    arm.q = HOME + 0.25
+    decision = arm.joints(stamp_ns=ahead)
+    assert decision.target is not None and decision.target.tolist() == (HOME + 0.3).tolist()
+    assert not arm.gate.clamps
+
+
+def test_in_lockstep_an_answer_to_an_observation_that_is_over_is_refused() -> None:
+    arm = lockstep()
+    over = arm.stamp_ns
+    arm.joints(stamp_ns=over + S)
+    assert "is over" in arm.command(HOME, stamp_ns=over).refused
+
+
+def test_in_lockstep_a_repeated_answer_passes_again() -> None:
+    arm = lockstep()
+    first, second = (arm.command(HOME + 0.05, stamp_ns=arm.stamp_ns) for _ in range(2))
+    assert first.target is not None and second.target is not None
+
+
+def test_in_lockstep_the_arm_may_jump_home_and_time_may_start_again() -> None:
+    arm = lockstep()
+    arm.q = HOME + 2.0
+    arm.joints(stamp_ns=arm.stamp_ns + S)
+    arm.q = HOME
+    arm.joints(stamp_ns=S)
+    assert arm.command(HOME + 0.05, stamp_ns=S).target is not None
+
+
+def test_in_lockstep_a_stop_still_stops() -> None:
+    arm = lockstep()
+    arm.gate.stop("e-stop", arm.now_s)
+    decision = arm.command(HOME, stamp_ns=arm.stamp_ns)
+    assert decision.stamp_ns == 0 and decision.state is State.STOPPED
+
+
+@pytest.mark.parametrize("duration_s", [0.0, -1.0, np.nan, np.inf])
+def test_a_command_without_a_sensible_duration_is_refused(duration_s: float) -> None:
+    arm = Arm()
+    arm.settle()
+    assert "time_from_start" in arm.command(HOME, duration_s=duration_s).refused

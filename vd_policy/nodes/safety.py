@@ -1,0 +1,193 @@
+"""The safety node: the only one that reaches the controller.
+
+It passes commands on through `vd_policy.control.gate.Gate` and halts the arm when anything is amiss. Every command it
+sends is a single point, so that even if this process dies the controller comes to rest at most one decision period
+later.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+
+from vd_policy.arm.kinematics import Kinematics
+from vd_policy.arm.spec import RobotSpec, load_robot
+from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.base.settings import setting
+from vd_policy.control.commanders import twins
+from vd_policy.control.gate import Decision, Gate, GateSettings, State
+from vd_policy.control.latch import LatchFile, default_directory
+from vd_policy.control.limits import Limits
+from vd_policy.messages.header import stamp_ns
+from vd_policy.messages.joints import JointReader
+from vd_policy.messages.topics import COMMAND, JOINT_STATES, TRAJECTORY
+from vd_policy.messages.trajectory import decode_trajectory, encode_trajectory
+from vd_policy.nodes.diagnostics import ERROR, OK, WARN, Diagnostics
+from vd_policy.nodes.parameters import declare
+from vd_policy.nodes.ros import RclpyFactory, advertise, run, serve, steady_timer, subscribe
+
+LEVELS = {State.RUNNING: OK, State.WAITING: WARN, State.HOLDING: WARN, State.STOPPED: ERROR}
+
+
+@dataclass(frozen=True)
+class SafetySettings(GateSettings):
+    """Parameters of the safety node."""
+
+    robot: str = setting("j2n6s300", "robot file: a name in config/robots, or a path")
+    max_step_rad: float = setting(math.pi / 5, "largest change of a joint in one command [rad]", minimum=1e-6)
+    workspace: bool = setting(True, "keep the end effector inside the robot file's workspace_m")
+    latch_file: str = setting(
+        "", "where a stop is remembered over a restart; empty: the user's state directory, in lockstep nowhere"
+    )
+    watchdog_hz: float = setting(50.0, "how often time-outs are looked at [Hz]", minimum=1)
+
+
+def limits_of(spec: RobotSpec, settings: SafetySettings) -> Limits:
+    """The limits that the robot file and the parameters give together."""
+    box = spec.workspace_m if settings.workspace else None
+    return Limits(spec.joints, spec.lower_rad, spec.upper_rad, spec.speed_limit_rad_s, settings.max_step_rad, box,
+                  Kinematics(spec).forward)  # fmt: skip
+
+
+class SafetyNode(Node):
+    """Topics, services and a watchdog around one `Gate`."""
+
+    def __init__(self) -> None:
+        super().__init__("safety", automatically_declare_parameters_from_overrides=True)
+        self.settings = declare(self, SafetySettings)
+        self._spec = load_robot(self.settings.robot)
+        self._latch = self._latch_file()
+        latched = self._latch.read() if self._latch else ""
+        self._gate = Gate(self.settings, limits_of(self._spec, self.settings), latched)
+        self._remembered = bool(latched)
+        self._reader = JointReader(self._spec.joints)
+        self._factory = RclpyFactory()
+        self._diagnostics = Diagnostics(self)
+        self._controller = advertise(self, TRAJECTORY)
+        subscribe(self, JOINT_STATES, self._on_joints)
+        subscribe(self, COMMAND, self._on_command)
+        serve(self, "safety/stop", self._stop)
+        serve(self, "safety/reset", self._reset)
+        steady_timer(self, 1.0 / self.settings.watchdog_hz, self._watch)
+        steady_timer(self, 1.0, self._look_around)
+
+    def _latch_file(self) -> LatchFile | None:
+        if self.settings.latch_file:
+            return LatchFile(Path(self.settings.latch_file).expanduser())
+        if self.settings.lockstep:
+            return None
+        name = self.get_fully_qualified_name().strip("/").replace("/", "-")
+        return LatchFile(default_directory() / f"{self._spec.name}-{name}.json")
+
+    def _clock_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _on_joints(self, msg: Any) -> None:
+        now_s = time.monotonic()
+        try:
+            q = self._reader.read(msg)
+        except BadInput as error:
+            self._carry_out(self._gate.bad_joints(str(error), now_s))
+            return
+        self._carry_out(self._gate.on_joints(q, stamp_ns(msg), now_s, self._clock_ns()))
+
+    def _on_command(self, msg: Any, info: dict[str, Any]) -> None:
+        now_s = time.monotonic()
+        try:
+            command = decode_trajectory(msg, self._spec.joints)
+        except BadInput as error:
+            reason = f"command of {msg.header.frame_id or '(unnamed)'} refused: {error}"
+            self._carry_out(self._gate.refuse_command(reason, now_s))
+            return
+        self._carry_out(self._gate.on_command(command, now_s, self._clock_ns(), info["publication_sequence_number"]))
+
+    def _watch(self) -> None:
+        self._carry_out(self._gate.tick(time.monotonic()))
+
+    def _carry_out(self, decision: Decision) -> None:
+        """Send first, then remember and tell."""
+        if decision.target is not None:
+            stamp = decision.stamp_ns if self.settings.lockstep else 0
+            self._controller.publish(encode_trajectory(self._factory, self._spec.joints, decision.target,
+                                                       decision.duration_s, stamp,
+                                                       self.get_fully_qualified_name()))  # fmt: skip
+        if decision.state is State.STOPPED and not self._remembered:
+            self._remember(decision.reason)
+        if decision.refused:
+            self.get_logger().warning(decision.refused, throttle_duration_sec=1.0)
+            self._diagnostics.values["last_refusal"] = decision.refused
+        self._report(decision)
+
+    def _remember(self, reason: str) -> None:
+        self._remembered = True
+        try:
+            if self._latch:
+                self._latch.write(reason)
+        except VdPolicyError as error:
+            self.get_logger().error(f"stopped, but a restart would forget it: {error}")
+            self._diagnostics.counts["latch_write_errors"] += 1
+
+    def _report(self, decision: Decision) -> None:
+        gate, now_s = self._gate, time.monotonic()
+        values = self._diagnostics.values
+        values |= {"state": decision.state.value, "commander": gate.commanders.owner, "passed": gate.passed,
+                   "contending": " ".join(gate.commanders.contending(now_s)),
+                   "joints_age_s": f"{gate.joints.age_s(now_s):.3f}", "relocations": gate.filter.relocations,
+                   "clamped_in_a_row": gate.clamped_in_a_row}  # fmt: skip
+        for prefix, counts in (("clamped", gate.clamps), ("hold", gate.holds), ("refused", gate.refusals),
+                               ("refused sender", gate.commanders.refused),
+                               ("rejected", gate.filter.rejected)):  # fmt: skip
+            values |= {f"{prefix} {key}": count for key, count in counts.items()}
+        self._diagnostics.state(LEVELS[decision.state], f"{decision.state.value}: {decision.reason}")
+
+    def _look_around(self) -> None:
+        """Name who else publishes where only one may."""
+        senders = [_full_name(info) for info in self.get_publishers_info_by_topic(self.resolve_topic_name(COMMAND))]
+        others = [_full_name(info) for info in self.get_publishers_info_by_topic(self.resolve_topic_name(TRAJECTORY))]
+        others.remove(self.get_fully_qualified_name())
+        self._diagnostics.values |= {"command_publishers": " ".join(sorted(senders)),
+                                     "other_paths_to_the_controller": " ".join(sorted(others))}  # fmt: skip
+        if others:
+            self.get_logger().error(f"{' '.join(others)} can reach the controller without the safety node",
+                                    throttle_duration_sec=10.0)  # fmt: skip
+        if doubled := twins(senders):  # or one that was killed and started again, until its discovery lease ends
+            self.get_logger().warning(f"two publishers of {COMMAND} are named {' '.join(doubled)}",
+                                      throttle_duration_sec=10.0)  # fmt: skip
+
+    def close(self) -> None:
+        """Leave the arm at rest."""
+        self._carry_out(self._gate.halt("the safety node ends", time.monotonic()))
+
+    def _stop(self) -> str:
+        self._carry_out(self._gate.stop("safety/stop was called", time.monotonic()))
+        return f"stopped: {self._gate.reason}"
+
+    def _reset(self) -> str:
+        if self._gate.state is not State.STOPPED:
+            return "not stopped"
+        if not self._gate.trusts_joints(time.monotonic()):
+            raise BadInput("safety/reset", self._gate.reason, "fresh joint states", "start the robot driver")
+        if self._latch:
+            self._latch.clear()  # first: if this fails, the stop stays
+        self._remembered = False
+        self._carry_out(self._gate.reset(time.monotonic()))
+        return "released; the arm holds where it is until a command comes"
+
+
+def _full_name(info: Any) -> str:
+    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node."""
+    return run(SafetyNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
