@@ -77,7 +77,7 @@ class DownwardSolver:
 
     def _converged(self, pose: np.ndarray, point_m: np.ndarray) -> np.ndarray:
         near = np.linalg.norm(pose[:, :3, 3] - point_m, axis=1) < self.settings.position_tolerance_m
-        tilt = np.linalg.norm(np.cross(pose[:, :3, 2], DOWN), axis=1)
+        tilt = np.linalg.norm(pose[:, :2, 2], axis=1)
         return near & (tilt < self.settings.axis_tolerance_rad) & (pose[:, 2, 2] < 0)
 
     def _step(self, pose: np.ndarray, jacobian: np.ndarray, point_m: np.ndarray) -> np.ndarray:
@@ -87,13 +87,14 @@ class DownwardSolver:
         arm pointing up is pushed as hard as one nearly right.
         """
         weight = self.settings.axis_weight_m
-        turn = np.cross(pose[:, :3, 2], DOWN)
-        sine = np.linalg.norm(turn, axis=1, keepdims=True)
-        angle = np.arctan2(sine, -pose[:, 2:3, 2])
-        error = np.concatenate([point_m - pose[:, :3, 3], weight * turn * angle / np.maximum(sine, 1e-9)], axis=1)
-        # Rotation about the approach axis itself is free: project it out of the angular rows.
         z, angular = pose[:, :3, 2], jacobian[:, 3:]
-        angular = angular - z[:, :, None] * np.einsum("bi,bij->bj", z, angular)[:, None, :]
+        sine = np.hypot(z[:, 0], z[:, 1])
+        turn = weight * np.arctan2(sine, -z[:, 2]) / np.maximum(sine, 1e-9)
+        error = np.zeros((len(z), 6))
+        error[:, :3] = point_m - pose[:, :3, 3]
+        error[:, 3], error[:, 4] = -z[:, 1] * turn, z[:, 0] * turn  # the axis z x DOWN
+        # Rotation about the approach axis itself is free: project it out of the angular rows.
+        angular = angular - z[:, :, None] * (z[:, None, :] @ angular)
         rows = np.concatenate([jacobian[:, :3], weight * angular], axis=1)
         gram = rows @ rows.transpose(0, 2, 1) + self.settings.damping**2 * np.eye(6)
         step = (rows.transpose(0, 2, 1) @ np.linalg.solve(gram, error[..., None]))[..., 0]

@@ -1,0 +1,53 @@
+"""How far out the arm can put its end effector, pointing down, at one height."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from vd_policy.arm.kinematics import Kinematics
+
+RESOLUTION_M = 0.002
+
+
+def reachable_radii(
+    kinematics: Kinematics,
+    height_m: float,
+    radii_m: tuple[float, float],
+    collides: Callable[[np.ndarray], str | None],
+) -> tuple[float, float] | None:
+    """The part of an interval of distances from the base's axis that has goals.
+
+    Where the first joint turns without end about the base's z, whether a point is in reach depends on its distance from that
+    axis and its height alone. A dozen solutions of the inverse kinematics thus vouch for a whole region.
+
+    Args:
+        height_m: height of the points above the base [m].
+        radii_m: nearest and farthest distance asked about [m].
+        collides: as `Kinematics.goals_over` takes it.
+
+    Returns:
+        (inner, outer) [m], both with goals, within `RESOLUTION_M` of the edge of what is in reach; or None where the
+        interval's middle has no goals.
+    """
+
+    def reachable(radius: float) -> bool:
+        return len(kinematics.goals_over(np.array([radius, 0.0, height_m]), collides=collides, count_max=1)) > 0
+
+    inner, outer = radii_m
+    middle = 0.5 * (inner + outer)
+    if not reachable(middle):
+        return None
+    return _edge(middle, inner, reachable), _edge(middle, outer, reachable)
+
+
+def _edge(good: float, asked: float, reachable: Callable[[float], bool]) -> float:
+    """The reachable radius nearest to `asked`, by bisection from a reachable one."""
+    if reachable(asked):
+        return asked
+    bad = asked
+    while abs(bad - good) > RESOLUTION_M:
+        middle = 0.5 * (good + bad)
+        good, bad = (middle, bad) if reachable(middle) else (good, middle)
+    return good
