@@ -13,7 +13,7 @@ Array = Any
 """A NumPy array or a torch tensor."""
 
 Obs = dict[str, Array]
-"""Raw observation: ``rgb`` u8 (..., H, W, 3), ``depth`` u16 [mm] (..., H, W), 0 where invalid, ``q`` f32 [rad] (..., J).
+"""Raw: ``rgb`` u8 (..., H, W, 3); ``depth`` u16 [mm] (..., H, W), 0 where invalid; ``q`` f32 [rad] (..., J).
 
 The leading dimensions are (B,) for a batch or (T+1,) for an episode.
 """
@@ -67,8 +67,8 @@ class Episode:
         steps = len(self.reward)
         for key in OBS_KEYS:
             if key not in self.obs or len(self.obs[key]) != steps + 1:
-                shape = np.shape(self.obs.get(key))
-                raise BadInput(f"{where}: obs[{key!r}] shape", shape, f"leading dimension {steps + 1}", "drop the episode")
+                shape, allowed = np.shape(self.obs.get(key, ())), f"leading dimension {steps + 1}"
+                raise BadInput(f"{where}: obs[{key!r}] shape", shape, allowed, "drop the episode")
         for name in ("action", "applied", "log_prob") + (() if self.label is None else ("label",)):
             if len(getattr(self, name)) != steps:
                 raise BadInput(f"{where}: {name} length", len(getattr(self, name)), str(steps), "drop the episode")

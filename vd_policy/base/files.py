@@ -77,19 +77,35 @@ def new_directory(path: Path) -> Iterator[Path]:
     try:
         with storage_errors("saving", path):
             yield temporary
-            for file in sorted(temporary.rglob("*")):
-                if file.is_file():
-                    fsync_file(file)
-            old = None
-            if path.exists():
-                old = path.with_name(f"{TEMPORARY_PREFIX}old-{path.name}-{uuid.uuid4().hex[:8]}")
-                os.replace(path, old)
-            os.replace(temporary, path)
-            fsync_directory(path.parent)
-            if old is not None:
-                shutil.rmtree(old)
+            _fsync_tree(temporary)
+            _take_the_place(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fsync_tree(directory: Path) -> None:
+    for file in sorted(directory.rglob("*")):
+        if file.is_dir():
+            fsync_directory(file)
+        elif file.is_file():
+            fsync_file(file)
+    fsync_directory(directory)
+
+
+def _take_the_place(new: Path, path: Path) -> None:
+    if not path.exists():
+        os.replace(new, path)
+        fsync_directory(path.parent)
+        return
+    old = path.with_name(f"{TEMPORARY_PREFIX}old-{path.name}-{uuid.uuid4().hex[:8]}")
+    os.replace(path, old)
+    try:
+        os.replace(new, path)
+    except OSError:
+        os.replace(old, path)
+        raise
+    fsync_directory(path.parent)
+    shutil.rmtree(old)
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:
@@ -102,7 +118,10 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     size = path.stat().st_size
     if size > max_bytes:
         raise BadInput(f"size of {path} [bytes]", size, f"at most {max_bytes}", "is this the right file?")
-    return path.read_bytes()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput("file", str(path), "a readable file", f"{error.strerror}: change its permissions") from None
 
 
 def sha256_of(path: Path) -> str:

@@ -46,14 +46,30 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_YAML_BYTES:
         raise BadInput(str(path), path.stat().st_size, f"at most {MAX_YAML_BYTES} bytes", "is this the right file?")
     try:
-        loaded = yaml.safe_load(path.read_text())
+        loaded = yaml.load(path.read_text(), Loader=_UniqueKeys)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(str(path), str(error), "valid YAML", "correct the file") from None
+    except OSError as error:
+        raise BadInput(str(path), error.strerror, "a readable file", "change its permissions") from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
         raise BadInput(str(path), type(loaded).__name__, "a mapping of names to values", "correct the file")
     return loaded
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, where YAML silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:

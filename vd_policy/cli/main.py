@@ -49,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our pipe left: not our failure
         return 0
+    except OSError as error:
+        print(f"{prefix}: {error.filename or 'system call'}: {error.strerror or error}", file=sys.stderr)
+        return 1
 
 
 def command_names() -> list[str]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vd_policy.base.errors import VdPolicyError
@@ -61,17 +62,16 @@ def examine(directory: Path = Path(".")) -> list[Finding]:
     return [
         _guarded("Python", SETUP, _python),
         _guarded("package", "install vd_policy again", _package),
-        *(_guarded(name, SETUP, lambda module=module, name=name: _installed(module, name))
-          for module, name in PACKAGES.items()),
+        *(_guarded(name, SETUP, partial(_installed, module, name)) for module, name in PACKAGES.items()),
         _guarded("torch", SETUP, _torch),
         _guarded("simulation", "pip install --no-build-isolation pybullet, with numpy already installed", _simulation),
         _guarded("ffmpeg", "pip install imageio-ffmpeg", _ffmpeg),
         _guarded("rclpy", "make setup, or source /opt/ros/jazzy/setup.bash on a full ROS 2", _rclpy),
         _guarded("DDS", "ip link set lo multicast on; look at RMW_IMPLEMENTATION and ROS_LOCALHOST_ONLY", _dds),
-        _guarded("disk", f"free space until {DISK_NEEDED_GB:.0f} GB are left", lambda: _disk(directory)),
+        _guarded("disk", f"free space until {DISK_NEEDED_GB:.0f} GB are left", partial(_disk, directory)),
         _guarded("cores", "stop other work: real time needs two free cores", _cores),
         *(_optional(module, use) for module, use in OPTIONAL.items()),
-    ]  # fmt: skip
+    ]
 
 
 class _Failed(Exception):
@@ -88,9 +88,7 @@ def _guarded(name: str, fix: str, check: Callable[[], str]) -> Finding:
 
 
 def _python() -> str:
-    version = sys.version.split()[0]
-    if sys.version_info < (3, 11):
-        raise _Failed(f"{version}, at least 3.11 needed")
+    version = ".".join(map(str, sys.version_info[:3]))
     return f"{version} ({sys.executable})"
 
 
