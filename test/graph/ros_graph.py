@@ -100,14 +100,14 @@ class NodeProcess:
         self._reader.join(5)
         return code
 
-    def signal(self, number: int) -> None:
+    def send(self, number: int) -> None:
         """Send a signal to this process alone."""
         if self.running:
             self.process.send_signal(number)
 
     def stop(self, number: int = signal.SIGINT, deadline_s: float = DEADLINE_S) -> int:
         """Ask it to end and return the exit code."""
-        self.signal(number)
+        self.send(number)
         return self.wait(deadline_s)
 
     def kill(self) -> None:
@@ -203,7 +203,7 @@ class RosGraph:
 
     def start(self, executable: str, name: str = "", remappings: tuple = (), **parameters: Any) -> NodeProcess:
         """Start a node of `vd_policy.nodes`; it runs until it ends by itself or the graph is closed."""
-        spec = NodeSpec(executable, name or executable, parameters, remappings)
+        spec = NodeSpec(executable, parameters, remappings, name)
         file = Path(self._folder.name) / f"{len(self.processes)}-{spec.name}.yaml"
         return self.run(spec.name, command(spec, file))
 
@@ -225,7 +225,7 @@ class RosGraph:
 
     def close(self) -> None:
         for process in self.processes:
-            process.signal(signal.SIGINT)
+            process.send(signal.SIGINT)
         for process in self.processes:
             try:
                 process.wait(10)

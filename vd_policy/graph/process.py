@@ -21,12 +21,16 @@ class NodeSpec:
     """What runs in one process."""
 
     executable: str
-    """The module of `vd_policy.nodes`, and the name of the installed script."""
-    name: str
+    """The module of `vd_policy.nodes`, the name of the installed script, and the node's name unless `rename` is set."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Names to values; a nested mapping gives dotted names."""
     remappings: tuple[tuple[str, str], ...] = ()
     """Pairs (from, to)."""
+    rename: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.rename or self.executable
 
 
 def command(spec: NodeSpec, parameters_file: Path) -> list[str]:
@@ -35,7 +39,7 @@ def command(spec: NodeSpec, parameters_file: Path) -> list[str]:
     A file and not ``-p``: a string that looks like a number stays a string. The key is ``/**`` because a bare node
     name does not match the same node in a namespace.
     """
-    parameters_file.write_text(yaml.safe_dump({"/**": {"ros__parameters": _given(spec.parameters)}}, sort_keys=False))
+    parameters_file.write_text(yaml.safe_dump({"/**": {"ros__parameters": given(spec.parameters)}}, sort_keys=False))
     line = [sys.executable, "-m", f"vd_policy.nodes.{spec.executable}", "--ros-args"]
     line += ["-r", f"__node:={spec.name}"]
     for before, after in spec.remappings:
@@ -58,16 +62,16 @@ def environment(**changes: str) -> dict[str, str]:
     return {**env, **changes}
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
     """Without None and empty values, which a ROS parameter file cannot hold."""
-    given: dict[str, Any] = {}
+    kept: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            value = _given(value)
+            value = given(value)
         elif isinstance(value, tuple):
             value = list(value)
         elif isinstance(value, Path):
             value = str(value)
         if value is not None and value != [] and value != {}:
-            given[key] = value
-    return given
+            kept[key] = value
+    return kept

@@ -1,0 +1,236 @@
+"""The sim node: `ArmEnv` behind the topics of a robot, its camera and its task."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rclpy.duration import Duration
+from rclpy.node import Node
+
+from vd_policy.base.episode import Obs
+from vd_policy.base.errors import BadInput
+from vd_policy.base.seeds import MAX_SEED
+from vd_policy.base.settings import setting
+from vd_policy.messages.header import time as time_message
+from vd_policy.messages.images import camera_info, encode_color, encode_depth
+from vd_policy.messages.joints import encode_joints
+from vd_policy.messages.outcome import encode_outcome
+from vd_policy.messages.topics import CLOCK, COLOR, COLOR_INFO, DEPTH, DEPTH_INFO, JOINT_STATES, OUTCOME, TRAJECTORY
+from vd_policy.messages.trajectory import JointTarget, decode_trajectory
+from vd_policy.nodes.diagnostics import OK, Diagnostics
+from vd_policy.nodes.lockstep import Lockstep, Moment
+from vd_policy.nodes.parameters import declare
+from vd_policy.nodes.realtime import RealTime
+from vd_policy.nodes.ros import Finished, RclpyFactory, advertise, run, serve, steady_timer, subscribe
+from vd_policy.sim.env import ArmEnv
+
+LAST_WORDS_S = 2.0
+"""How long a node that is done waits for its last messages to be acknowledged."""
+
+
+@dataclass(frozen=True)
+class SimSettings:
+    """Parameters of the sim node."""
+
+    task: str = setting("reach", "task: a name in config/tasks, or a YAML file")
+    robot: str = setting("j2n6s300", "robot: a name in config/robots, or a YAML file")
+    image_height: int = setting(128, "image height [pixels]", minimum=8, maximum=4096)
+    image_width: int = setting(128, "image width [pixels]", minimum=8, maximum=4096)
+    motion: str = setting("kinematic", "in lockstep: teleported with collision checks, or position control at the speed"
+                          " limits", choices=("kinematic", "position"))  # fmt: skip
+    seed: int = setting(0, "fixes every episode", minimum=0, maximum=MAX_SEED)
+    mode: str = setting("lockstep", "one step per command, or by the clock", choices=("lockstep", "realtime"))
+    auto_reset: bool = setting(True, "begin the next episode when one is over; otherwise wait for sim/reset")
+    episodes: int = setting(0, "end after so many finished episodes; 0 = never", minimum=0)
+    republish_s: float = setting(0.5, "lockstep: repeat an unanswered observation [s]", minimum=0.01)
+    publish_clock: bool = setting(True, "lockstep: publish simulated time on /clock")
+    joint_rate_hz: float = setting(50.0, "real time: joint states per second", minimum=1.0, maximum=1000.0)
+    frame_rate_hz: float = setting(30.0, "real time: images per second", minimum=0.1, maximum=200.0)
+
+
+class Senses:
+    """Publishes what an arm, its camera and its task say."""
+
+    def __init__(self, node: Node, env: ArmEnv) -> None:
+        self._factory = RclpyFactory()
+        self._joints, self._camera = env.robot.joints, env.camera
+        topics = (JOINT_STATES, COLOR, COLOR_INFO, DEPTH, DEPTH_INFO, OUTCOME, CLOCK)
+        self._publishers = {name: advertise(node, name) for name in topics}
+
+    def all(self, moment: Moment) -> None:
+        """One observation and its outcome, under one stamp."""
+        self.joints(moment.q, moment.stamp_ns)
+        self.images(moment.obs, moment.stamp_ns)
+        self._publishers[OUTCOME].publish(encode_outcome(self._factory, moment.outcome, moment.stamp_ns))
+
+    def joints(self, q: np.ndarray, stamp_ns: int) -> None:
+        self._publishers[JOINT_STATES].publish(encode_joints(self._factory, self._joints, q, stamp_ns))
+
+    def images(self, obs: Obs, stamp_ns: int) -> None:
+        frame = self._camera.frame_id
+        info = camera_info(self._factory, self._camera.matrix, self._camera.height, self._camera.width, stamp_ns, frame)
+        self._publishers[COLOR].publish(encode_color(self._factory, obs["rgb"], stamp_ns, frame))
+        self._publishers[COLOR_INFO].publish(info)
+        self._publishers[DEPTH].publish(encode_depth(self._factory, obs["depth"], stamp_ns, frame))
+        self._publishers[DEPTH_INFO].publish(info)
+
+    def clock(self, stamp_ns: int) -> None:
+        clock = self._factory.make("rosgraph_msgs/msg/Clock", clock=time_message(self._factory, stamp_ns))
+        self._publishers[CLOCK].publish(clock)
+
+    def flush(self) -> None:
+        """Wait until the reliable subscribers have everything."""
+        for publisher in self._publishers.values():
+            publisher.wait_for_all_acked(Duration(seconds=LAST_WORDS_S))
+
+
+class SimNode(Node):
+    """Topics and the reset service around `Lockstep` or `RealTime`."""
+
+    def __init__(self) -> None:
+        super().__init__("sim", automatically_declare_parameters_from_overrides=True)
+        self.settings = s = declare(self, SimSettings)
+        self._env = ArmEnv(s.task, s.robot, image_height=s.image_height, image_width=s.image_width, motion=s.motion)
+        self._senses = Senses(self, self._env)
+        self._diagnostics = Diagnostics(self)
+        self._drive = (LockstepDrive if s.mode == "lockstep" else RealTimeDrive)(self, self._env, self._senses, s)
+        subscribe(self, TRAJECTORY, self._on_trajectory)
+        serve(self, "sim/reset", self._drive.reset)
+        self._diagnostics.state(OK, f"{s.task} in {s.mode}")
+
+    def _on_trajectory(self, msg: Any) -> None:
+        try:
+            target = decode_trajectory(msg, self._env.robot.joints)
+            if not np.isfinite(target.positions).all():
+                raise BadInput("trajectory positions", target.positions.tolist(), "finite numbers", "check its sender")
+        except BadInput as error:
+            self.count("refused")
+            self.get_logger().warning(str(error), throttle_duration_sec=1.0)
+            return
+        if not self._drive.take(target):
+            self.count("dropped")
+
+    def count(self, name: str) -> None:
+        self._diagnostics.counts[name] += 1
+
+    def finished_one(self) -> None:
+        """Count a finished episode; ends the node after the last one asked for."""
+        self.count("episodes")
+        if self._diagnostics.counts["episodes"] == self.settings.episodes:
+            self._senses.flush()
+            raise Finished
+
+    def close(self) -> None:
+        self._drive.close()
+        self._env.close()
+
+
+class LockstepDrive:
+    """Each command that answers the current observation moves the world on by one decision period."""
+
+    def __init__(self, node: SimNode, env: ArmEnv, senses: Senses, settings: SimSettings) -> None:
+        self._node, self._senses, self._settings = node, senses, settings
+        self._world = Lockstep(env, settings.seed)
+        self._told_s = 0.0
+        steady_timer(node, settings.republish_s / 5, self._repeat)
+
+    def take(self, target: JointTarget) -> bool:
+        moment = self._world.execute(target)
+        if moment is None:
+            return False
+        self._node.count("steps")
+        self._tell()
+        if moment.outcome.last:
+            self._node.finished_one()
+            if self._settings.auto_reset:
+                self._world.begin()
+                self._tell()
+        return True
+
+    def reset(self) -> str:
+        done = self._world.reset()
+        self._tell()
+        number = self._world.moment.outcome.episode
+        return f"episode {number} begins" if done else f"episode {number} has just begun"
+
+    def _tell(self) -> None:
+        moment = self._world.moment
+        if self._settings.publish_clock:
+            self._senses.clock(moment.stamp_ns)
+        self._senses.all(moment)
+        self._told_s = time.monotonic()
+
+    def _repeat(self) -> None:
+        """A late joiner or a lost image must not stop the graph."""
+        if time.monotonic() - self._told_s >= self._settings.republish_s:
+            self._node.count("repeats")
+            self._tell()
+
+    def close(self) -> None:
+        """Nothing to free: the environment is the node's."""
+
+
+class RealTimeDrive:
+    """The clock moves the world; commands only change where it is heading."""
+
+    def __init__(self, node: SimNode, env: ArmEnv, senses: Senses, settings: SimSettings) -> None:
+        self._node, self._senses, self._settings = node, senses, settings
+        self._world = RealTime(env, settings.seed)
+        self._moved_s = time.monotonic()
+        steady_timer(node, 1.0 / settings.joint_rate_hz, self._joints)
+        steady_timer(node, 1.0 / settings.frame_rate_hz, self._frame)
+        steady_timer(node, env.settings.period_s, self._decide)
+
+    def take(self, target: JointTarget) -> bool:
+        self._move()
+        return self._world.follow(target.positions)
+
+    def reset(self) -> str:
+        return "driving home, then the next episode begins" if self._world.reset() else "already driving home"
+
+    def _move(self) -> None:
+        now_s = time.monotonic()
+        self._world.advance(now_s - self._moved_s)
+        self._moved_s = now_s
+
+    def _joints(self) -> None:
+        self._move()
+        self._senses.joints(self._world.q, self._now_ns())
+
+    def _frame(self) -> None:
+        self._move()
+        self._senses.images(self._world.picture(), self._now_ns())
+
+    def _decide(self) -> None:
+        """Every decision period: the observation that the policy answers, and what the task says of it."""
+        self._move()
+        if self._world.outcome.last:
+            return
+        moment = self._world.judge(self._now_ns())
+        if moment is None:
+            return
+        self._node.count("steps")
+        self._senses.all(moment)
+        if moment.outcome.last:
+            self._node.finished_one()
+            if self._settings.auto_reset:
+                self._world.reset()
+
+    def _now_ns(self) -> int:
+        return self._node.get_clock().now().nanoseconds
+
+    def close(self) -> None:
+        self._world.close()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node."""
+    return run(SimNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
