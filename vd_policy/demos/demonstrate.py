@@ -1,0 +1,359 @@
+"""Expert demonstrations as episode bags, made in-process over several workers.
+
+Episode `i` depends on the seed and on `i` alone, so the bags are the same for any number of workers, and those of an
+interrupted run are completed by making the ones that are missing.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vd_policy.arm.expert import Expert, ExpertSettings
+from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.base.files import storage_errors, write_json
+from vd_policy.base.seeds import Seeds
+from vd_policy.base.settings import as_dict, setting
+from vd_policy.demos.info import EpisodeInfo
+from vd_policy.demos.recording import MIN_STEPS, custom_data
+from vd_policy.demos.steps import StepWriter
+from vd_policy.demos.storage import bag_paths, episode_name, next_index, unfinished_paths
+from vd_policy.demos.writer import EpisodeWriter
+from vd_policy.messages.outcome import Outcome
+from vd_policy.sim.env import ArmEnv
+
+SETTINGS_FILE = "demonstration.json"
+EXISTING = ("refuse", "append", "resume", "overwrite")
+CUT = "samples"
+"""Reason of the last episode of a run, when it was ended because enough samples had been made."""
+
+
+@dataclass(frozen=True)
+class DemonstrationSettings:
+    """What is demonstrated, and how."""
+
+    task: str = setting("reach", "a name in config/tasks or a YAML file")
+    robot: str = setting("j2n6s300", "a name in config/robots or a YAML file")
+    image_height: int = setting(128, "[px]", minimum=1)
+    image_width: int = setting(128, "[px]", minimum=1)
+    motion: str = setting("kinematic", "how the arm moves", choices=("kinematic", "position"))
+    rule: str = setting("clipped", "the expert's eq. 10", choices=("clipped", "literal"))
+    noise_std_rad: float = setting(0.0, "standard deviation of the noise on the expert's action [rad]", minimum=0.0)
+    clip_noise: bool = setting(False, "clip the noisy action to the largest step")
+    end_on_contact: bool | None = setting(None, "end a demonstration at a contact; None leaves it to the task")
+
+
+@dataclass(frozen=True)
+class EpisodeReport:
+    """What became of one episode."""
+
+    index: int
+    steps: int
+    success: bool
+    failure: bool
+
+    @property
+    def samples(self) -> int:
+        """State-label pairs that a dataset takes from it: none from an episode of 0 or 1 step."""
+        return self.steps if self.steps >= MIN_STEPS else 0
+
+
+@dataclass(frozen=True)
+class DemonstrationSummary:
+    """Figures of one run; an appending run counts what it added."""
+
+    samples: int
+    episodes: int
+    successes: int
+    failures: int
+    too_short: int
+    """Episodes of 0 or 1 step: recorded, but not counted as samples."""
+    wall_s: float
+    bytes_on_disk: int
+
+
+def demonstrate(
+    settings: DemonstrationSettings,
+    samples: int,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    workers: int = 1,
+    existing: str = "refuse",
+    progress: Callable[[int], None] | None = None,
+) -> DemonstrationSummary:
+    """Make exactly `samples` state-label pairs.
+
+    Args:
+        settings: task, robot, camera and expert.
+        samples: pairs wanted, at least 2.
+        out: directory of episode bags.
+        seed: of the run.
+        workers: processes.
+        existing: what to do when `out` holds episodes: ``refuse``, ``append`` as many again, ``resume`` the same run up
+            to `samples`, or ``overwrite`` them.
+        progress: called with the number of pairs that each episode added.
+
+    Raises:
+        BadInput: a bad setting, or episodes in `out` that `existing` does not allow.
+        VdPolicyError: the disk is full, or a worker died; the episodes made so far can be resumed.
+    """
+    began, out = time.monotonic(), Path(out)
+    if samples < MIN_STEPS:
+        raise BadInput("samples", samples, f"at least {MIN_STEPS}", "ask for more")
+    if workers < 1:
+        raise BadInput("workers", workers, "at least 1", "use 1")
+    make_env(settings).close()  # refuses bad settings before anything is touched
+    first = _prepare(out, settings, samples, seed, existing)
+    with _pool(settings, out, seed, workers) as executor:
+        reports = _collect(executor, out, first, samples, window=2 * workers, progress=progress)
+    wall_s = time.monotonic() - began
+    usable = [r for r in reports if r.samples]
+    size = sum(f.stat().st_size for r in reports for f in (out / episode_name(r.index)).iterdir())
+    return DemonstrationSummary(
+        samples=sum(r.samples for r in usable),
+        episodes=len(reports),
+        successes=sum(r.success for r in reports),
+        failures=sum(r.failure for r in reports),
+        too_short=len(reports) - len(usable),
+        wall_s=wall_s,
+        bytes_on_disk=size,
+    )
+
+
+def _prepare(out: Path, settings: DemonstrationSettings, samples: int, seed: int, existing: str) -> int:
+    """The number of the first episode, after `existing` has been minded."""
+    if existing not in EXISTING:
+        raise BadInput("existing", existing, "one of " + ", ".join(EXISTING), "choose one of them")
+    if out.exists() and not out.is_dir():
+        raise BadInput("--out", str(out), "a directory", "choose another one")
+    there = next_index(out)
+    if there and existing == "refuse":
+        raise BadInput("--out", str(out), "a directory without episodes",
+                       "choose another one, or pass --append, --resume or --overwrite")  # fmt: skip
+    mine = {"seed": seed, **as_dict(settings)}
+    if existing == "resume" and there:
+        _check_same_run(out, mine, samples)
+    if existing in ("resume", "overwrite"):
+        for leftover in unfinished_paths(out) if out.is_dir() else ():
+            shutil.rmtree(leftover)
+    if existing == "overwrite" and there:
+        for bag in bag_paths(out):
+            shutil.rmtree(bag)
+    with storage_errors("recording", out):
+        out.mkdir(parents=True, exist_ok=True)
+    if existing != "append" or not there:
+        write_json(out / SETTINGS_FILE, mine)
+        return 0
+    return there
+
+
+def _check_same_run(out: Path, mine: dict[str, Any], samples: int) -> None:
+    try:
+        theirs = json.loads((out / SETTINGS_FILE).read_text())
+    except (OSError, ValueError):
+        raise BadInput("--resume", str(out), f"a directory with a readable {SETTINGS_FILE}",
+                       "use --append or --overwrite") from None  # fmt: skip
+    if differing := [k for k in mine if theirs.get(k) != mine[k]]:
+        key = differing[0]
+        raise BadInput(f"--resume: {key}", mine[key], f"{theirs.get(key)!r}, as the run was begun",
+                       "repeat the first command, or use --append or --overwrite")  # fmt: skip
+    made = sum(_report(0, custom_data(bag)).samples for bag in bag_paths(out))
+    if made > samples:
+        raise BadInput("--samples", samples, f"at least the {made} that {out} holds", "ask for as many or more")
+
+
+@contextmanager
+def _pool(settings: DemonstrationSettings, out: Path, seed: int, workers: int) -> Iterator[Executor]:
+    """Processes that each have an environment; a single worker is a thread, which saves starting a process."""
+    arguments = (settings, out, seed)
+    if workers == 1:
+        executor: Executor = ThreadPoolExecutor(1, initializer=_start_worker, initargs=arguments)
+    else:
+        context = multiprocessing.get_context("spawn")
+        executor = ProcessPoolExecutor(workers, context, initializer=_start_process, initargs=arguments)
+    try:
+        yield executor
+    except BrokenProcessPool as error:
+        raise VdPolicyError(
+            f"recording: a worker process died; whole episodes are intact in {out}; use fewer workers, and --resume"
+        ) from error
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _collect(
+    executor: Executor, out: Path, first: int, samples: int, window: int, progress: Callable[[int], None] | None
+) -> list[EpisodeReport]:
+    """Episodes in order until there are enough pairs, the last one cut so that there are just as many."""
+    reports: list[EpisodeReport] = []
+    total = 0
+    with closing(_in_order(executor, out, first, window)) as episodes:
+        while total < samples:
+            report = next(episodes)
+            reports.append(report)
+            total += report.samples
+            if progress is not None:
+                progress(min(report.samples, samples - (total - report.samples)))
+    for position, steps in cuts([r.steps for r in reports], total - samples).items():
+        index = reports[position].index
+        reports[position] = executor.submit(_record, index, steps).result()
+    return reports
+
+
+def cuts(steps: list[int], excess: int) -> dict[int, int]:
+    """Which episodes to shorten to how many steps, to be rid of `excess` pairs; the last one has more steps than that.
+
+    The last episode is shortened; where it would be left with one step, which is no usable episode, it keeps two and
+    another one gives the step.
+    """
+    if excess == 0:
+        return {}
+    last, left = len(steps) - 1, steps[-1] - excess
+    if left >= MIN_STEPS:
+        return {last: left}
+    giver = next((i for i in reversed(range(last)) if steps[i] > MIN_STEPS), None)
+    return {last: MIN_STEPS} if giver is None else {giver: steps[giver] - 1, last: MIN_STEPS}
+
+
+def _in_order(executor: Executor, out: Path, first: int, window: int) -> Iterator[EpisodeReport]:
+    """Reports of episodes `first`, `first` + 1, ...; those begun beyond the last one taken are removed on close."""
+    pending: deque[Future[EpisodeReport]] = deque()
+    following = first
+    try:
+        while True:
+            while len(pending) < window:
+                pending.append(executor.submit(_record, following))
+                following += 1
+            report = pending[0].result()
+            pending.popleft()
+            first += 1
+            yield report
+    finally:
+        for future in pending:
+            if not future.cancel():
+                future.exception()
+        for index in range(first, following):
+            shutil.rmtree(out / episode_name(index), ignore_errors=True)
+
+
+class Demonstrator:
+    """An environment, an expert for each of its episodes, and the directory they are recorded in."""
+
+    def __init__(self, settings: DemonstrationSettings, out: Path, seed: int) -> None:
+        self._settings, self._out, self._seeds = settings, out, Seeds(seed)
+        self.env = make_env(settings)
+        self._expert = ExpertSettings(settings.rule, settings.noise_std_rad, settings.clip_noise,
+                                      self.env.settings.max_step_rad)  # fmt: skip
+
+    def record(self, index: int, max_steps: int | None = None) -> EpisodeReport:
+        """Demonstrate episode `index` and record it; one that is already there is kept.
+
+        Args:
+            max_steps: record it again, ended after that many steps.
+        """
+        path = self._out / episode_name(index)
+        if path.exists() and max_steps is None and (custom := custom_data(path)).get("reason") != CUT:
+            return _report(index, custom)
+        shutil.rmtree(path, ignore_errors=True)
+        with EpisodeWriter(self._out, index, self._info(index)) as writer:
+            outcome = self._demonstrate(index, writer, max_steps)
+        return EpisodeReport(index, outcome.step, outcome.success, outcome.failure)
+
+    def _demonstrate(self, index: int, writer: EpisodeWriter, max_steps: int | None) -> Outcome:
+        env, seed = self.env, self._seeds.integer("episode", index)
+        obs, info = env.reset(seed=seed)
+        expert = Expert(env.goals(), env.robot.continuous, self._expert)
+        rng, steps = Seeds(seed).rng("expert"), StepWriter(writer, env.camera)
+        outcome = self._outcome(index, seed, 0, 0.0, False, False, info)
+        steps.observation(obs, env.q, outcome)
+        while not outcome.last:
+            q = env.q
+            noisy, label = expert.act(q, rng)
+            obs, reward, terminated, truncated, info = env.step_to(q + noisy)
+            steps.answer(outcome.step, q + label, q + noisy, self._limited(q, noisy))
+            step = outcome.step + 1
+            if step == max_steps and not terminated:
+                truncated, info = True, {**info, "reason": info["reason"] or CUT}
+            outcome = self._outcome(index, seed, step, reward, terminated, truncated, info)
+            steps.observation(obs, env.q, outcome)
+        return outcome
+
+    def _limited(self, q: np.ndarray, delta: np.ndarray) -> np.ndarray:
+        """The target within the largest step and the joint limits: what the safety node lets through."""
+        robot, largest = self.env.robot, self.env.settings.max_step_rad
+        return np.clip(q + np.clip(delta, -largest, largest), robot.lower_rad, robot.upper_rad)
+
+    def _outcome(
+        self, index: int, seed: int, step: int, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
+    ) -> Outcome:
+        return Outcome(
+            task=self.env.settings.task,
+            episode=index,
+            step=step,
+            reward=float(reward),
+            distance_m=float(info["distance_m"]),
+            success=bool(info["success"]),
+            failure=bool(info["failure"]),
+            reason=info["reason"],
+            terminated=bool(terminated),
+            truncated=bool(truncated),
+            seed=seed,
+            scene=tuple(float(x) for x in info["scene"]),
+        )
+
+    def _info(self, index: int) -> EpisodeInfo:
+        env, expert = self.env, self._expert
+        return EpisodeInfo(
+            task=env.settings.task,
+            robot=env.robot.name,
+            joints=env.robot.joints,
+            max_step_rad=env.settings.max_step_rad,
+            period_s=env.settings.period_s,
+            horizon=env.settings.horizon,
+            sequence=index,
+            expert_rule=expert.rule,
+            expert_noise_rad=expert.noise_std_rad,
+        )
+
+
+def make_env(settings: DemonstrationSettings) -> ArmEnv:
+    """The environment of the demonstrations."""
+    overrides = {} if settings.end_on_contact is None else {"end_on_contact": settings.end_on_contact}
+    return ArmEnv(settings.task, settings.robot, image_height=settings.image_height, image_width=settings.image_width,
+                  motion=settings.motion, overrides=overrides)  # fmt: skip
+
+
+def _report(index: int, custom: dict[str, str]) -> EpisodeReport:
+    how = custom.get("outcome")
+    return EpisodeReport(index, int(custom.get("steps", 0)), how == "success", how == "failure")
+
+
+_worker: dict[str, Demonstrator] = {}
+"""This process' demonstrator: an environment cannot travel between processes."""
+
+
+def _start_worker(settings: DemonstrationSettings, out: Path, seed: int) -> None:
+    _worker["demonstrator"] = Demonstrator(settings, out, seed)
+
+
+def _start_process(settings: DemonstrationSettings, out: Path, seed: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent lets the open episodes finish
+    _start_worker(settings, out, seed)
+
+
+def _record(index: int, max_steps: int | None = None) -> EpisodeReport:
+    return _worker["demonstrator"].record(index, max_steps)

@@ -1,0 +1,53 @@
+"""Messages as rosbags knows them: made, serialised to CDR and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
+
+from vd_policy.base.errors import BadInput
+
+
+@lru_cache(maxsize=1)
+def typestore() -> Typestore:
+    """The message types of ROS 2 Jazzy, shared in the process: each type is compiled at its first use."""
+    return get_typestore(Stores.ROS2_JAZZY)
+
+
+class RosbagsFactory:
+    """Makes rosbags messages (the `MessageFactory` of `vd_policy.messages.types`)."""
+
+    def make(self, type_name: str, **fields: Any) -> Any:
+        """A message of ``"sensor_msgs/msg/Image"`` with all of its fields given."""
+        return typestore().types[type_name](**fields)
+
+    def u8(self, data: bytes | np.ndarray) -> np.ndarray:
+        """Bytes as a ``uint8[]``, without a copy."""
+        return np.frombuffer(data, np.uint8) if len(data) else np.zeros(0, np.uint8)
+
+    def f64(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Numbers as a ``float64[]``."""
+        return np.asarray(values, np.float64)
+
+    def byte(self, value: int) -> int:
+        """One ``byte``."""
+        return value
+
+
+def to_cdr(msg: Any) -> memoryview:
+    """The CDR bytes of a rosbags message, the same that a ``raw=True`` subscription hands over."""
+    return typestore().serialize_cdr(msg, msg.__msgtype__)
+
+
+def from_cdr(data: bytes | memoryview, type_name: str) -> Any:
+    """The message in CDR bytes; `BadInput` when they are not of that type."""
+    try:
+        return typestore().deserialize_cdr(data, type_name)
+    except Exception as error:  # rosbags compiles its parsers: what they raise on wrong bytes is not specified
+        raise BadInput("message bytes", f"{type(error).__name__}: {error}", f"CDR of {type_name}",
+                       "the message is damaged or of another type") from None  # fmt: skip

@@ -1,0 +1,179 @@
+"""Writes one episode bag so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.base.files import TEMPORARY_PREFIX, fsync_directory, fsync_file, storage_errors, write_json
+from vd_policy.base.settings import as_dict
+from vd_policy.demos.factory import from_cdr, to_cdr, typestore
+from vd_policy.demos.info import EpisodeInfo
+from vd_policy.demos.storage import bag_topic, check_space, episode_name, offered_qos
+from vd_policy.messages.outcome import Outcome, decode_outcome
+from vd_policy.messages.topics import OUTCOME, RECORDED, TOPICS
+
+INFO_FILE = "info.json"
+"""Lies beside an unfinished bag, so that a recording whose metadata was never written can be recovered."""
+
+
+class EpisodeWriter:
+    """One episode bag: open on construction, then `write` or `write_raw`, then `close` or `abort`.
+
+    Until `close` returns, everything lies in a temporary directory; `close` fsyncs and renames. As a context manager it
+    closes on success and aborts on an exception. Not thread-safe: one thread writes.
+
+    Args:
+        directory: where the episodes lie; made when missing.
+        index: number of the episode; an existing bag of that number is never overwritten.
+        info: what the bag says of itself.
+        compress: zstd chunks (lossless).
+    """
+
+    def __init__(self, directory: str | Path, index: int, info: EpisodeInfo, *, compress: bool = True) -> None:
+        self.path = Path(directory) / episode_name(index)
+        self.info = info
+        self.last_outcome: Outcome | None = None
+        """The latest outcome written; its `last` says that the episode is over."""
+        if self.path.exists():
+            raise BadInput("episode bag", str(self.path), "a number that is not taken", "use next_index(directory)")
+        name = f"{TEMPORARY_PREFIX}{self.path.name}-{uuid.uuid4().hex[:8]}"
+        self._temporary = self.path.with_name(name)
+        self._writer = Writer(self._temporary / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP)
+        if compress:
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._connections: dict[str, Connection] = {}
+        self._checksums: Counter[str] = Counter()
+        with self._storage():
+            self._temporary.parent.mkdir(parents=True, exist_ok=True)
+            check_space(self._temporary.parent)
+            self._temporary.mkdir()
+            write_json(self._temporary / INFO_FILE, as_dict(info))
+            self._writer.open()
+            for topic in RECORDED:  # every topic is in every bag, silent or not: its count then says 0
+                self._connect(topic, TOPICS[topic].type)
+
+    @property
+    def message_count(self) -> int:
+        """Messages written so far."""
+        return sum(self._writer.counts.values())
+
+    def write(self, topic: str, msg: Any, t_ns: int) -> None:
+        """One rosbags message, received at `t_ns` [ns]."""
+        self.write_raw(topic, msg.__msgtype__, to_cdr(msg), t_ns)
+
+    def write_raw(self, topic: str, type_name: str, cdr: bytes | memoryview, t_ns: int) -> None:
+        """One serialised message, as a ``raw=True`` subscription hands it over; it is not decoded.
+
+        Args:
+            topic: the name in the topic table (or an absolute name for a topic outside it).
+            type_name: for example ``"sensor_msgs/msg/Image"``.
+            cdr: the message.
+            t_ns: when it was received [ns].
+
+        Raises:
+            BadInput: the topic has another type than before, or the type is unknown.
+            VdPolicyError: the disk is full or cannot be written; the open episode is lost, earlier ones are not.
+        """
+        connection = self._connections.get(topic)
+        if connection is None:
+            with self._storage():
+                connection = self._connect(topic, type_name)
+        if connection.msgtype != type_name:
+            raise BadInput(f"type of {topic}", type_name, connection.msgtype, "one topic has one type")
+        if topic == OUTCOME:
+            self.last_outcome = decode_outcome(from_cdr(cdr, type_name))
+        with self._storage():
+            self._writer.write(connection, t_ns, cdr)
+        self._checksums[topic] += zlib.crc32(cdr)
+
+    def close(self, extra: Mapping[str, str] | None = None) -> Path:
+        """Finish the bag, make it durable and give it its name; returns its path.
+
+        Args:
+            extra: more ``custom_data``.
+        """
+        custom = {**self.info.to_custom(), **closing_data(self.last_outcome), **(extra or {})}
+        custom["checksums"] = json.dumps({bag_topic(t): total & (2**64 - 1) for t, total in self._checksums.items()})
+        for key, value in custom.items():
+            self._writer.set_custom_data(key, value)
+        with self._storage():
+            self._writer.close()
+            publish(self._temporary / self.path.name, self.path)
+            shutil.rmtree(self._temporary)
+        return self.path
+
+    def abort(self) -> None:
+        """Drop the open episode."""
+        with suppress(OSError):  # a full disk refuses the last buffer too
+            self._writer.abort()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def __enter__(self) -> EpisodeWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def _connect(self, topic: str, type_name: str) -> Connection:
+        if type_name not in typestore().types:
+            raise BadInput(f"type of {topic}", type_name, "a standard ROS 2 Jazzy message", "leave the topic out")
+        self._connections[topic] = self._writer.add_connection(
+            bag_topic(topic), type_name, typestore=typestore(), offered_qos_profiles=offered_qos(topic)
+        )
+        return self._connections[topic]
+
+    @contextmanager
+    def _storage(self) -> Iterator[None]:
+        """Turn a failing disk into one clear error, and take the half-written episode off it."""
+        try:
+            with storage_errors("recording", self.path):
+                yield
+        except BadInput:
+            raise
+        except VdPolicyError:
+            self.abort()
+            raise
+
+
+def closing_data(outcome: Outcome | None) -> dict[str, str]:
+    """The part of ``custom_data`` that is known when the episode is over."""
+    if outcome is None:
+        return {"outcome": "unfinished"}
+    how = "success" if outcome.success else "failure" if outcome.failure else "horizon"
+    return {
+        "outcome": how if outcome.last else "unfinished",
+        "reason": outcome.reason,
+        "steps": str(outcome.step),
+        "seed": str(outcome.seed),
+        "scene": json.dumps(outcome.scene),
+    }
+
+
+def publish(source: Path, target: Path) -> None:
+    """Make a finished bag durable and give it its final name, which must be free."""
+    for file in source.iterdir():
+        fsync_file(file)
+    fsync_directory(source)
+    if target.exists():
+        raise BadInput("episode bag", str(target), "a number that is not taken", "use next_index(directory)")
+    os.rename(source, target)
+    fsync_directory(target.parent)
