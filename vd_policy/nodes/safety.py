@@ -41,7 +41,9 @@ class SafetySettings(GateSettings):
 
     robot: str = setting("j2n6s300", "robot file: a name in config/robots, or a path")
     max_step_rad: float = setting(math.pi / 5, "largest change of a joint in one command [rad]", minimum=1e-6)
-    workspace: bool = setting(True, "keep the end effector inside the robot file's workspace_m")
+    workspace: bool = setting(
+        True, "keep the end effector inside the robot file's workspace_m; in lockstep the task judges contact instead"
+    )
     latch_file: str = setting(
         "", "where a stop is remembered over a restart; empty: the user's state directory, in lockstep nowhere"
     )
@@ -49,8 +51,11 @@ class SafetySettings(GateSettings):
 
 
 def limits_of(spec: RobotSpec, settings: SafetySettings) -> Limits:
-    """The limits that the robot file and the parameters give together."""
-    box = spec.workspace_m if settings.workspace else None
+    """The limits that the robot file and the parameters give together.
+
+    In lockstep an episode must come out as it does in-process, contacts with the table included.
+    """
+    box = spec.workspace_m if settings.workspace and not settings.lockstep else None
     return Limits(spec.joints, spec.lower_rad, spec.upper_rad, spec.speed_limit_rad_s, settings.max_step_rad, box,
                   Kinematics(spec).forward)  # fmt: skip
 
