@@ -1,0 +1,100 @@
+"""Measure how often a policy succeeds, on a fixed list of starts.
+
+RUN is the directory of a run, or one of the words expert, expert-literal, untrained, random. The starts depend on
+--seed alone, so two runs evaluated with the same seed meet the same cups. The policy's mean acts unless --stochastic is
+given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vd_policy.base.errors import BadInput
+from vd_policy.cli.arguments import whole
+from vd_policy.cli.result import Result
+
+if TYPE_CHECKING:
+    from vd_policy.experiments.evaluate import Evaluation, Request
+
+FILMED_EPISODES = 6
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="directory of a run, or expert, expert-literal, untrained, random")
+    parser.add_argument("--task", default="reach", help="a name in config/tasks or a YAML file (reach)")
+    parser.add_argument("--robot", default="j2n6s300", help="a name in config/robots or a YAML file (j2n6s300)")
+    parser.add_argument("--episodes", type=whole(1, 1_000_000), default=100, metavar="N", help="how many starts (100)")
+    parser.add_argument("--stochastic", action="store_true", help="sample from the policy in place of taking its mean")
+    parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
+                        help="how the arm moves: through poses, or at the real speed limits (kinematic)")  # fmt: skip
+    parser.add_argument("--image-size", type=whole(8, 4096), default=128, metavar="PX",
+                        help="rows and columns of the images of a baseline; a run brings its own (128)")  # fmt: skip
+    parser.add_argument("--workers", type=whole(1, 256), default=1, metavar="K", help="processes (1)")
+    parser.add_argument("--video", type=Path, metavar="F.mp4", help=f"film the first {FILMED_EPISODES} starts")
+    parser.add_argument("--map", type=Path, metavar="F.png", help="draw where on the table it succeeds")
+
+
+def run(args: argparse.Namespace) -> Result:
+    _check_output("--video", args.video, ".mp4")
+    _check_output("--map", args.map, ".png")
+    from tqdm import tqdm
+
+    from vd_policy.experiments.evaluate import Request, carry_out
+
+    env_options = {"task": args.task, "robot": args.robot, "motion": args.motion}
+    request = Request(args.run, args.seed, args.stochastic, args.image_size, env_options)
+    env, _ = request.open()  # refuses what is wrong before any process starts
+    region_m, size = env.settings.cup_region_m, (env.camera.height, env.camera.width)
+    env.close()
+    with tqdm(total=args.episodes, unit="episode", disable=None, leave=False) as bar:
+        evaluation = carry_out(request, args.episodes, workers=args.workers, progress=bar.update)
+    acting = _acting(request)
+    text = _table(args, acting, size, evaluation)
+    if args.map:
+        from vd_policy.experiments.success_map import save, success_map
+
+        title = f"{args.run}: {evaluation.success_rate:.0%} of {args.episodes}"
+        save(success_map(evaluation, region_m, title), args.map)
+        text += f"\nmap: {args.map}"
+    if args.video:
+        from vd_policy.experiments.film import film
+
+        film(request, min(args.episodes, FILMED_EPISODES), args.video)
+        text += f"\nvideo: {args.video}"
+    head = {"run": args.run, "task": args.task, "robot": args.robot, "acting": acting, "motion": args.motion,
+            "image_height": size[0], "image_width": size[1]}  # fmt: skip
+    return Result(ok=True, figures={**head, **evaluation.figures()}, text=text)
+
+
+def _check_output(option: str, path: Path | None, suffix: str) -> None:
+    if path is None:
+        return
+    parent = path.absolute().parent
+    if path.suffix != suffix or path.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise BadInput(option, str(path), f"a *{suffix} file in a directory that can be written", "choose another")
+
+
+def _acting(request: Request) -> str:
+    """How the actions came about."""
+    if request.subject in ("expert", "expert-literal"):
+        return "noiseless"
+    return "sampled" if request.samples else "mean"
+
+
+def _table(args: argparse.Namespace, acting: str, size: tuple[int, int], evaluation: Evaluation) -> str:
+    figures = evaluation.figures()
+    low, high = figures["interval_95"]
+    endings = ", ".join(f"{count} {name}" for name, count in figures["endings"].items())
+    rows = [
+        ("success rate", f"{figures['success_rate']:.3f}   95 % interval {low:.3f} to {high:.3f}"),
+        ("episodes", f"{figures['episodes']}   {endings}"),
+        ("successes per 200 steps", f"{figures['successes_per_200_steps']:.1f}"),
+        ("mean return", f"{figures['mean_return']:.2f}"),
+        ("mean length [steps]", f"{figures['mean_length']:.2f}"),
+    ]
+    where = f"{args.task} with {args.robot}, images {size[1]}x{size[0]}"
+    title = f"{args.run} on {where}, actions: {acting}, seed {args.seed}"
+    return "\n".join([title, *(f"  {name:<24} {value}" for name, value in rows)])
