@@ -18,7 +18,7 @@ class ExpertSettings:
 
     rule: str = setting(
         "clipped",
-        "eq. 10 with the last step scaled to end at the goal, or as printed (every step of full size: it circles the goal)",
+        "eq. 10 with the last step scaled to end at the goal, or as printed: every step of full size",
         choices=("clipped", "literal"),
     )
     noise_std_rad: float = setting(0.0, "standard deviation of eq. 6's noise [rad]", minimum=0.0)
@@ -43,7 +43,7 @@ class Expert:
         self.settings = settings or ExpertSettings()
         self._continuous = np.array(continuous)
         if self.goals.ndim != 2 or not len(self.goals) or self.goals.shape[1] != len(continuous):
-            raise BadInput("expert goals", self.goals.shape, f"(at least 1, {len(continuous)})", "choose a reachable target")
+            raise BadInput("expert goals", self.goals.shape, f"(1 or more, {len(continuous)})", "choose another target")
 
     def nearest(self, q: np.ndarray) -> np.ndarray:
         """Eq. 9: the way to the goal with the least L1 distance, unwrapped, (J,) [rad]."""

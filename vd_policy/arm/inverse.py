@@ -83,8 +83,8 @@ class DownwardSolver:
     def _step(self, pose: np.ndarray, jacobian: np.ndarray, point_m: np.ndarray) -> np.ndarray:
         """Joint step of damped least squares, J^T (J J^T + lambda^2 I)^-1 e, (B, J).
 
-        The axis error is the rotation vector that turns the approach axis down: its axis times the full angle, so that an
-        arm pointing up is pushed as hard as one nearly right.
+        The axis error is the rotation vector that turns the approach axis down: its axis times the full angle, so that
+        an arm that points up is pushed hardest.
         """
         weight = self.settings.axis_weight_m
         z, angular = pose[:, :3, 2], jacobian[:, 3:]

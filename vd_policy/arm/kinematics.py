@@ -66,7 +66,7 @@ class Kinematics:
         return np.array(goals).reshape(-1, len(self.spec))
 
     def apart_rad(self, a: np.ndarray, b: np.ndarray) -> float:
-        """The largest difference of a joint between two configurations, whole turns of continuous joints aside [rad]."""
+        """The largest difference of a joint between two configurations [rad], whole turns aside."""
         return float(np.abs(unwrapped(a - b, self._continuous)).max())
 
     def solve_one(self, point_m: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -85,8 +85,8 @@ class Kinematics:
     def ikpy_chain(self) -> Chain:
         """The arm as ikpy sees it.
 
-        The path is spelled out because ikpy follows the first child at a branch (the fingers), and the mask because ikpy
-        leaves continuous joints out of a mask that it makes itself.
+        The path is spelled out because ikpy follows the first child at a branch (the fingers), and the mask because
+        one built on the word "revolute" leaves continuous joints out.
         """
         from ikpy.chain import Chain
 

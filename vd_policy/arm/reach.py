@@ -19,8 +19,8 @@ def reachable_radii(
 ) -> tuple[float, float] | None:
     """The part of an interval of distances from the base's axis that has goals.
 
-    Where the first joint turns without end about the base's z, whether a point is in reach depends on its distance from that
-    axis and its height alone. A dozen solutions of the inverse kinematics thus vouch for a whole region.
+    Where the first joint turns without end about the base's z, whether a point is in reach depends on its distance from
+    that axis and its height alone. A dozen solutions of the inverse kinematics thus vouch for a whole region.
 
     Args:
         height_m: height of the points above the base [m].

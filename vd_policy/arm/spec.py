@@ -34,7 +34,8 @@ class RobotSpec:
     finger_joints: tuple[str, ...] = setting(default=(), help="joints of the gripper")
     finger_rad: tuple[float, ...] = setting(default=(), help="posture of the gripper while the arm moves [rad]")
     workspace_m: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] = setting(
-        default=((-math.inf, math.inf),) * 3, help="box the end effector may move in [m], ((x0, x1), (y0, y1), (z0, z1))"
+        default=((-math.inf, math.inf),) * 3,
+        help="box the end effector may move in, ((x0, x1), (y0, y1), (z0, z1)) [m]",
     )
 
     def __len__(self) -> int:

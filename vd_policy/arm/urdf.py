@@ -55,7 +55,7 @@ def read_joints(path: Path) -> dict[str, UrdfJoint]:
 
     Raises:
         Missing: no such file.
-        BadInput: not a URDF, or a joint without parent or child.
+        BadInput: not a URDF, or a joint whose numbers cannot be read.
     """
     if not Path(path).is_file():
         raise Missing("URDF", str(path), "a file that exists", "check `urdf` in the robot's YAML")
@@ -65,8 +65,7 @@ def read_joints(path: Path) -> dict[str, UrdfJoint]:
         raise BadInput(str(path), str(error), "well-formed XML", "correct the URDF") from None
     if root.tag != "robot":
         raise BadInput(str(path), root.tag, "a URDF, whose root is <robot>", "is this the right file?")
-    joints = (_joint(element, path) for element in root.findall("joint"))
-    return {joint.name: joint for joint in joints}
+    return {element.get("name", ""): _joint(element, path) for element in root.findall("joint")}
 
 
 def chain_between(joints: dict[str, UrdfJoint], base_link: str, tip_link: str) -> tuple[UrdfJoint, ...]:
@@ -76,33 +75,37 @@ def chain_between(joints: dict[str, UrdfJoint], base_link: str, tip_link: str) -
     link = tip_link
     while link != base_link:
         if link not in by_child:
-            raise BadInput("end_effector", tip_link, f"a link below {base_link!r}", "correct the robot's YAML or its URDF")
+            raise BadInput("end_effector", tip_link, f"a link below {base_link!r}", "correct the YAML or the URDF")
         chain.append(by_child[link])
         link = by_child[link].parent
     return tuple(reversed(chain))
 
 
 def _joint(element: ElementTree.Element, path: Path) -> UrdfJoint:
+    def attribute(tag: str, key: str, default: str) -> str:
+        found = element.find(tag)
+        return default if found is None else found.get(key, default)
+
+    def vector(tag: str, key: str, default: str) -> tuple[float, float, float]:
+        x, y, z = attribute(tag, key, default).split()
+        return float(x), float(y), float(z)
+
     name, kind = element.get("name", ""), element.get("type", "")
-    parent, child = element.find("parent"), element.find("child")
-    if parent is None or child is None:
-        raise BadInput(f"{path}: joint", name, "a parent and a child link", "correct the URDF")
-    limit = element.find("limit")
-    bounded = limit is not None and kind != "continuous"
-    return UrdfJoint(
-        name=name,
-        type=kind,
-        parent=parent.get("link", ""),
-        child=child.get("link", ""),
-        xyz_m=_vector(element.find("origin"), "xyz", "0 0 0"),
-        rpy_rad=_vector(element.find("origin"), "rpy", "0 0 0"),
-        axis=_vector(element.find("axis"), "xyz", "1 0 0"),
-        lower_rad=float(limit.get("lower", 0.0)) if bounded else -math.inf,
-        upper_rad=float(limit.get("upper", 0.0)) if bounded else math.inf,
-        speed_limit_rad_s=math.inf if limit is None else float(limit.get("velocity", math.inf)),
-    )
-
-
-def _vector(element: ElementTree.Element | None, key: str, default: str) -> tuple[float, float, float]:
-    x, y, z = (default if element is None else element.get(key, default)).split()
-    return float(x), float(y), float(z)
+    bounded = element.find("limit") is not None and kind != "continuous"
+    try:
+        return UrdfJoint(
+            name=name,
+            type=kind,
+            parent=attribute("parent", "link", ""),
+            child=attribute("child", "link", ""),
+            xyz_m=vector("origin", "xyz", "0 0 0"),
+            rpy_rad=vector("origin", "rpy", "0 0 0"),
+            axis=vector("axis", "xyz", "1 0 0"),
+            lower_rad=float(attribute("limit", "lower", "0")) if bounded else -math.inf,
+            upper_rad=float(attribute("limit", "upper", "0")) if bounded else math.inf,
+            speed_limit_rad_s=float(attribute("limit", "velocity", "inf")),
+        )
+    except ValueError as error:
+        raise BadInput(
+            f"{path}: joint {name}", str(error), "numbers, three of them in xyz and rpy", "correct it"
+        ) from None

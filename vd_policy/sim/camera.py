@@ -45,7 +45,8 @@ class Camera:
             raise BadInput("camera near_m", settings.near_m, f"below far_m, {settings.far_m}", "lower it")
         self.settings, self.height, self.width = settings, height, width
         focal = 0.5 * height / math.tan(math.radians(settings.field_of_view_deg) / 2)
-        self.matrix = np.array([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])
+        # TinyRenderer samples at whole pixels, then turns the image upside down: the centre moves up by one row.
+        self.matrix = np.array([[focal, 0.0, width / 2], [0.0, focal, height / 2 - 1], [0.0, 0.0, 1.0]])
         self.pose = _look_at(np.array(settings.position_m), np.array(settings.look_at_m))
         self.view = _view(self.pose).T.ravel().tolist()
         self.projection = self._projection(focal).T.ravel().tolist()

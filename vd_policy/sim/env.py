@@ -11,7 +11,6 @@ import numpy as np
 from gymnasium import spaces
 
 from vd_policy.arm.kinematics import Kinematics
-from vd_policy.arm.reach import reachable_radii
 from vd_policy.arm.spec import RobotSpec, load_robot
 from vd_policy.base.episode import Obs
 from vd_policy.base.errors import BadInput, VdPolicyError
@@ -19,12 +18,11 @@ from vd_policy.base.seeds import MAX_SEED, Seeds
 from vd_policy.base.settings import replaced
 from vd_policy.sim.camera import Camera
 from vd_policy.sim.compositor import Compositor
+from vd_policy.sim.placement import Placement
 from vd_policy.sim.scene import Scene
-from vd_policy.sim.tasks import Judgement, TaskSettings, checked, load_task, rules
+from vd_policy.sim.tasks import Judgement, Situation, TaskSettings, checked, load_task, rules
 
 PICTURE_HEIGHT, PICTURE_WIDTH = 360, 480
-RESAMPLES = 100
-"""Cups drawn before a region counts as out of reach."""
 
 Step = tuple[Obs, float, bool, bool, dict[str, Any]]
 
@@ -35,15 +33,15 @@ class ArmEnv(gymnasium.Env):
     Observations are ``rgb`` u8 (H, W, 3), ``depth`` u16 [mm] (H, W) with 0 where invalid, and ``q`` f32 [rad] (J,).
     An action in [-1, 1]^J, times ``settings.max_step_rad``, is the change of the joint angles. ``info`` holds
     ``distance_m``, ``success``, ``failure``, ``reason`` ("" | "success" | "contact:<link>:<other>" | "limit:<joint>" |
-    "horizon"), ``applied`` (the executed change in units of the action), ``scene`` (the cup's foot [m]) and, after a reset,
-    ``seed``, which alone brings the same episode back.
+    "horizon"), ``applied`` (the executed change in units of the action), ``scene`` (the cup's foot [m]) and, after a
+    reset, ``seed``, which alone brings the same episode back.
 
     Args:
         task: a name in config/tasks, a YAML file, or settings.
         robot: a name in config/robots, a YAML file, or a specification.
         image_height, image_width: [px].
         motion: ``kinematic`` teleports along the joint-space line and asks for collisions on the way; ``position``
-            simulates position control at the real speed limits, eight times slower.
+            simulates position control at the real speed limits, which takes ten times as long.
         horizon: overrides the task's.
         overrides: other settings of the task to replace.
         render_mode: ``rgb_array`` lets `render` draw a larger picture for people.
@@ -79,13 +77,12 @@ class ArmEnv(gymnasium.Env):
         self.observation_space = self._observation_space()
         self.action_space = spaces.Box(-1.0, 1.0, (len(self.robot),), np.float32)
         self._rules = rules(self.settings)
-        self._kinematics = Kinematics(self.robot)
+        self._placement = Placement(self.settings, self._rules, Kinematics(self.robot), self._collides)
         self._scene = Scene(self.robot, cup_is_solid=self._rules.cup_is_solid)
         self._compositor = Compositor(self._scene, self.camera)
         self._lower, self._upper = np.array(self.robot.lower_rad), np.array(self.robot.upper_rad)
         self._q = np.array(self.robot.home_rad)
         self._cup = np.zeros(3)
-        self._goals: np.ndarray | None = None
         self._steps, self._running = 0, False
 
     def _observation_space(self) -> spaces.Dict:
@@ -108,9 +105,7 @@ class ArmEnv(gymnasium.Env):
         """Where the end effector shall go [m], (3,)."""
         return self._rules.target_m(self._cup)
 
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[Obs, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
         """Start an episode: the arm at home, the cup drawn from the region, or where ``options["cup"]`` says.
 
         Args:
@@ -120,6 +115,8 @@ class ArmEnv(gymnasium.Env):
         Raises:
             BadInput: an unknown option, or a cup outside the region or out of the arm's reach.
         """
+        if seed is not None:
+            seed = Seeds(seed).seed
         super().reset(seed=seed)
         if seed is None:
             seed = int(self.np_random.integers(MAX_SEED + 1))
@@ -127,16 +124,12 @@ class ArmEnv(gymnasium.Env):
         cup = options.pop("cup", None)
         if options:
             raise BadInput("reset option", next(iter(options)), "cup", "remove it")
-        if cup is None:
-            self._sample_cup(Seeds(seed).rng("scene"))
-        else:
-            self._fix_cup(cup)
+        self._cup = self._placement.draw(Seeds(seed).rng("scene")) if cup is None else self._placement.check(cup)
         self._scene.restart(self._cup)
         self._q = np.array(self.robot.home_rad)
         self._steps, self._running = 0, True
-        judgement = self._rules.judge(self._scene.effector_m(), self.target_m, np.zeros(len(self.robot)), None)
-        info = self._info(judgement, "", np.zeros(len(self.robot)))
-        return self._observe(), info | {"seed": seed}
+        still = np.zeros(len(self.robot))
+        return self._observe(), self._info(self._judge(still, None), "", still) | {"seed": seed}
 
     def step(self, action: Sequence[float] | np.ndarray) -> Step:
         """Change the joint angles by ``action * max_step_rad``; components beyond +-1 are clipped.
@@ -161,7 +154,7 @@ class ArmEnv(gymnasium.Env):
         start = self._q
         self._q, contact = self._move(start, target)
         self._steps += 1
-        judgement = self._rules.judge(self._scene.effector_m(), self.target_m, asked, contact)
+        judgement = self._judge(asked, contact)
         terminated = (judgement.success and self.settings.end_on_success) or (
             judgement.failure and self.settings.end_on_contact
         )
@@ -180,6 +173,9 @@ class ArmEnv(gymnasium.Env):
         if self.motion == "position":
             return self._scene.drive(target, self.settings.period_s)
         return self._scene.sweep(start, target)
+
+    def _judge(self, asked: np.ndarray, contact: str | None) -> Judgement:
+        return self._rules.judge(Situation(self._scene.effector_m(), self.target_m, asked, contact))
 
     def _reason(self, judgement: Judgement, contact: str | None, truncated: bool, limited: np.ndarray) -> str:
         if contact is not None:
@@ -205,66 +201,16 @@ class ArmEnv(gymnasium.Env):
         }
 
     def goals(self) -> np.ndarray:
-        """The expert's goal set G for this cup, (K, J) [rad], K >= 1; computed when first asked for.
-
-        Raises:
-            VdPolicyError: no configuration of the arm reaches the target.
-        """
-        goals = self._find_goals()
-        if not len(goals):
-            raise VdPolicyError(f"no configuration of {self.robot.name} reaches {self.target_m.round(3).tolist()} m")
-        return goals
-
-    def _find_goals(self) -> np.ndarray:
-        if self._goals is None:
-            self._goals = self._kinematics.goals_over(self.target_m, collides=self._probe.contact_at)
-        return self._goals
+        """The expert's goal set G for this cup, (K, J) [rad], K >= 1; computed when first asked for."""
+        return self._placement.goals(self._cup)
 
     @cached_property
     def _probe(self) -> Scene:
         """A second world for questions and pictures, so that asking does not disturb the episode."""
         return Scene(self.robot, cup_is_solid=self._rules.cup_is_solid)
 
-    @cached_property
-    def _reach_m(self) -> tuple[float, float]:
-        """Distances of a cup from the base's axis that have goals; nothing where the arm is not symmetric about it."""
-        if not self.robot.continuous[0]:
-            return (0.0, 0.0)
-        xs, ys = (np.array(side) for side in self.settings.cup_region_m)
-        corners = np.hypot(*np.meshgrid(xs, ys))
-        nearest = np.hypot(np.clip(0.0, *xs), np.clip(0.0, *ys))
-        target = self._rules.target_m(np.zeros(3))
-        return reachable_radii(self._kinematics, target[2], (nearest, corners.max()), self._probe.contact_at) or (0.0, 0.0)
-
-    def _in_reach(self, cup_m: np.ndarray) -> bool:
-        """Whether the cup has goals; vouched for by its distance where possible, which saves 10 ms a reset."""
-        inner, outer = self._reach_m
-        return inner <= np.hypot(cup_m[0], cup_m[1]) <= outer or len(self._find_goals()) > 0
-
-    def _place_cup(self, cup_m: np.ndarray) -> None:
-        self._cup, self._goals = cup_m, None
-
-    def _sample_cup(self, rng: np.random.Generator) -> None:
-        """Draw a cup uniformly over the region, again where no configuration reaches it."""
-        low, high = np.array(self.settings.cup_region_m).T
-        for _ in range(RESAMPLES):
-            self._place_cup(np.array([*rng.uniform(low, high), 0.0]))
-            if self._in_reach(self._cup):
-                return
-        raise BadInput("cup_region_m", self.settings.cup_region_m, f"a region within reach of {self.robot.name}",
-                       "move it nearer to the arm")  # fmt: skip
-
-    def _fix_cup(self, cup: Sequence[float]) -> None:
-        cup_m = np.asarray(cup, dtype=np.float64)
-        (x0, x1), (y0, y1) = self.settings.cup_region_m
-        allowed = f"(x, y, 0) with x from {x0} to {x1} and y from {y0} to {y1} m"
-        low, high = np.array([x0, y0, 0.0]) - 1e-6, np.array([x1, y1, 0.0]) + 1e-6
-        if cup_m.shape != (3,) or not ((cup_m >= low) & (cup_m <= high)).all():
-            raise BadInput("cup position [m]", np.asarray(cup).tolist(), allowed, "move it into the region")
-        self._place_cup(cup_m)
-        if not len(self._find_goals()):
-            raise BadInput("cup position [m]", cup_m.tolist(), f"a place within reach of {self.robot.name}",
-                           "move it nearer to the arm")  # fmt: skip
+    def _collides(self, q: np.ndarray) -> str | None:
+        return self._probe.contact_at(q)
 
     def render(self) -> np.ndarray | None:
         """A larger picture with shadows for people, u8 (360, 480, 3), or None without a render mode."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vd_policy.sim.tasks import Judgement, Task, TaskSettings
+from vd_policy.sim.tasks import Judgement, Situation, Task, TaskSettings
 
 
 class Reach:
@@ -23,15 +23,15 @@ class Reach:
         """The point over the cup, (3,) [m]."""
         return cup_m + self._offset
 
-    def judge(self, effector_m: np.ndarray, target_m: np.ndarray, delta_rad: np.ndarray, contact: str | None) -> Judgement:
+    def judge(self, situation: Situation) -> Judgement:
         """Eq. 11: R = -|a|_2 - d + c1 success - c2 failure, with a in radians and d in metres."""
         settings = self._settings
-        distance = float(np.linalg.norm(effector_m - target_m))
-        failure = contact is not None
+        distance = float(np.linalg.norm(situation.effector_m - situation.target_m))
+        failure = situation.contact is not None
         success = not failure and distance <= settings.tolerance_m
         reward = settings.success_reward * success - settings.failure_cost * failure
         if settings.reward == "dense":
-            reward -= float(np.linalg.norm(delta_rad)) + distance
+            reward -= float(np.linalg.norm(situation.asked_rad)) + distance
         return Judgement(distance, success, failure, 0.0 if settings.reward == "none" else reward)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,7 +28,7 @@ class TaskSettings:
     tolerance_m: float = setting(0.06, "success is a distance of at most this [m]", minimum=0.0)
     success_reward: float = setting(20.0, "c1 of eq. 11", minimum=0.0)
     failure_cost: float = setting(50.0, "c2 of eq. 11", minimum=0.0)
-    reward: str = setting("dense", "eq. 11 | only its success and failure terms | zero", choices=("dense", "sparse", "none"))
+    reward: str = setting("dense", "eq. 11 | its success and failure terms | zero", choices=("dense", "sparse", "none"))
     end_on_success: bool = setting(True, "terminate in a goal state")
     end_on_contact: bool = setting(True, "terminate when the arm touches the table or itself")
     cup_region_m: tuple[tuple[float, float], tuple[float, float]] = setting(
@@ -37,8 +38,22 @@ class TaskSettings:
 
 
 @dataclass(frozen=True)
+class Situation:
+    """What a task knows when it judges a step."""
+
+    effector_m: np.ndarray
+    """Position of the end effector, (3,)."""
+    target_m: np.ndarray
+    """Where it shall go, (3,)."""
+    asked_rad: np.ndarray
+    """Change of the joint angles that the step asked for, within the largest step, (J,)."""
+    contact: str | None
+    """What stopped the motion, as ``link:other``, or None."""
+
+
+@dataclass(frozen=True)
 class Judgement:
-    """What a task thinks of the state after a step."""
+    """What a task thinks of a situation."""
 
     distance_m: float
     success: bool
@@ -55,8 +70,8 @@ class Task(Protocol):
     def target_m(self, cup_m: np.ndarray) -> np.ndarray:
         """Where the end effector shall go for a cup whose foot is at `cup_m`, (3,) [m]."""
 
-    def judge(self, effector_m: np.ndarray, target_m: np.ndarray, delta_rad: np.ndarray, contact: str | None) -> Judgement:
-        """Distance, success, failure and reward of a step that asked for `delta_rad` and touched `contact`."""
+    def judge(self, situation: Situation) -> Judgement:
+        """Distance, success, failure and reward of a step."""
 
 
 def load_task(name_or_path: str) -> TaskSettings:
@@ -75,9 +90,9 @@ def checked(settings: TaskSettings, where: str) -> TaskSettings:
 
 def rules(settings: TaskSettings) -> Task:
     """The rules that `settings.task` names: a module of this room with a function ``build(settings)``."""
-    try:
-        module = importlib.import_module(f"vd_policy.sim.{settings.task}")
-        return module.build(settings)
-    except (ModuleNotFoundError, AttributeError):
-        raise BadInput("task", settings.task, "a module of vd_policy.sim with a function build(settings)",
-                       "choose 'reach'") from None  # fmt: skip
+    name = f"vd_policy.sim.{settings.task}"
+    found = settings.task.isidentifier() and importlib.util.find_spec(name) is not None
+    build = getattr(importlib.import_module(name), "build", None) if found else None
+    if build is None:
+        raise BadInput("task", settings.task, "a module of vd_policy.sim with build(settings)", "use 'reach'")
+    return build(settings)
