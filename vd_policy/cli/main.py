@@ -83,7 +83,7 @@ def _summary(file: Path) -> str:
     """First line of a command's help, read without importing it, so that a broken one cannot break the list."""
     try:
         help_text = ast.get_docstring(ast.parse(file.read_text()))
-    except SyntaxError:
+    except (SyntaxError, OSError):
         help_text = None
     return (help_text or "(no help)").splitlines()[0]
 
