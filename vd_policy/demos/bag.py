@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from vd_policy.demos.factory import RosbagsFactory
 from vd_policy.demos.info import SCHEMA, EpisodeInfo
-from vd_policy.demos.recording import Recording, UnusableEpisode, read_episode, read_recording
+from vd_policy.demos.reader import UnusableEpisode
+from vd_policy.demos.recording import Recording, read_episode, read_recording
 from vd_policy.demos.storage import bag_paths, next_index, unfinished_paths
 from vd_policy.demos.writer import EpisodeWriter
 

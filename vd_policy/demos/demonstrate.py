@@ -28,7 +28,8 @@ from vd_policy.base.files import storage_errors, write_json
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import as_dict, setting
 from vd_policy.demos.info import EpisodeInfo
-from vd_policy.demos.recording import MIN_STEPS, custom_data
+from vd_policy.demos.reader import custom_data
+from vd_policy.demos.recording import MIN_STEPS
 from vd_policy.demos.steps import StepWriter
 from vd_policy.demos.storage import bag_paths, episode_name, next_index, unfinished_paths
 from vd_policy.demos.writer import EpisodeWriter

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import zlib
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import yaml
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader
 
 from vd_policy.base.episode import Episode
 from vd_policy.base.errors import BadInput
 from vd_policy.demos.factory import from_cdr
 from vd_policy.demos.info import EpisodeInfo
-from vd_policy.demos.storage import storage_files, table_name
+from vd_policy.demos.reader import Bag, RawMessage, UnusableEpisode, open_bag
 from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.images import decode_color, decode_depth
 from vd_policy.messages.joints import JointReader
@@ -40,77 +32,6 @@ from vd_policy.messages.trajectory import decode_trajectory
 MIN_STEPS = 2
 """An episode of fewer steps teaches nothing and is left out."""
 DECODED = (JOINT_STATES, COLOR, DEPTH, OUTCOME, EXPERT_ACTION, COMMAND, TRAJECTORY)
-_YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class UnusableEpisode(BadInput):
-    """An episode that no learner can use; `reason` is the short name under which it is counted."""
-
-    def __init__(self, reason: str, what: str, value: Any, allowed: str, fix: str = "leave it out") -> None:
-        super().__init__(what, value, allowed, fix)
-        self.reason = reason
-
-
-class RawMessage(NamedTuple):
-    """One message of a bag, not decoded."""
-
-    topic: str
-    """As in the bag, absolute."""
-    type_name: str
-    log_ns: int
-    """When it was received [ns]."""
-    cdr: bytes
-
-
-@dataclass(frozen=True)
-class Bag:
-    """An open bag: what it says of itself, and its messages in the order they were received."""
-
-    path: Path
-    custom: dict[str, str]
-    connections: list[Connection]
-    reader: Reader
-
-    def table_names(self) -> dict[str, str]:
-        """Topic in the bag -> name in the topic table, for the topics we know."""
-        topics = [c.topic for c in self.connections]
-        named = {t: table_name(t, topics) for t in topics}
-        return {t: n for t, n in named.items() if n is not None}
-
-    def info(self) -> EpisodeInfo:
-        """What it says of itself; `BadInput` when nobody wrote that down."""
-        return EpisodeInfo.from_custom(self.custom, f"{self.path.name}: custom_data")
-
-    def messages(self, topics: set[str] | None = None) -> Iterator[RawMessage]:
-        """The messages, optionally of these topics (names in the bag) only."""
-        wanted = [c for c in self.connections if topics is None or c.topic in topics]
-        if not wanted:
-            return
-        try:
-            for connection, log_ns, cdr in self.reader.messages(wanted):
-                yield RawMessage(connection.topic, connection.msgtype, log_ns, cdr)
-        except Exception as error:  # what rosbags raises on damaged bytes ranges from ReaderError to struct.error
-            raise _unreadable(self.path, error) from error
-
-
-@contextmanager
-def open_bag(path: Path) -> Iterator[Bag]:
-    """An existing bag: MCAP or sqlite3, compressed or not, in one file or split.
-
-    Raises:
-        UnusableEpisode: ``unreadable``, with what is wrong: no metadata, truncated, damaged, another storage.
-    """
-    path = Path(path)
-    try:
-        reader = Reader(path)
-        reader.open()
-    except Exception as error:  # as in Bag.messages
-        raise _unreadable(path, error) from error
-    try:
-        custom = getattr(reader.storage.metadata, "custom", None) or {}
-        yield Bag(path, dict(custom), list(reader.connections), reader)
-    finally:
-        reader.close()
 
 
 @dataclass
@@ -248,24 +169,6 @@ def read_episode(path: str | Path) -> Episode:
     return read_recording(path).episode()
 
 
-def verify_checksums(bag: Bag) -> list[str]:
-    """The topics whose messages are not those that were written, by the sums of CRC-32 in the bag's metadata."""
-    stored = json.loads(bag.custom.get("checksums", "{}"))
-    found: Counter[str] = Counter()
-    for raw in bag.messages(set(stored)):
-        found[raw.topic] += zlib.crc32(raw.cdr)
-    return sorted(topic for topic, total in stored.items() if found[topic] & (2**64 - 1) != total)
-
-
-def custom_data(path: Path) -> dict[str, str]:
-    """What a bag says of itself, without opening its storage (2 ms instead of 25); empty where it says nothing."""
-    try:
-        metadata = yaml.load((path / "metadata.yaml").read_bytes(), _YamlLoader)
-        return dict(metadata["rosbag2_bagfile_information"]["custom_data"] or {})
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
-        return {}
-
-
 class _Decoder:
     """Puts messages where they belong in a `Recording`."""
 
@@ -320,12 +223,3 @@ def _info(bag: Bag) -> EpisodeInfo:
     except BadInput as error:
         raise UnusableEpisode("foreign", f"bag {bag.path.name}", str(error), "a bag of vd_policy",
                               "give a map for foreign bags") from None  # fmt: skip
-
-
-def _unreadable(path: Path, error: Exception) -> UnusableEpisode:
-    if not (path / "metadata.yaml").is_file():
-        symptom = "no metadata.yaml" + ("" if storage_files(path) else " and no storage file")
-    else:
-        symptom = f"{type(error).__name__}: {error}".replace(f"{path}/", "")
-    return UnusableEpisode("unreadable", f"bag {path.name}", symptom, "a whole rosbag2 bag",
-                           "try `vd_policy recover` on its directory")  # fmt: skip
