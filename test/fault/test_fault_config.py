@@ -1,0 +1,110 @@
+"""Fault 37: configuration with an unknown key, a wrong type, a negative rate, crossing limits, or against the URDF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from vd_policy.base.resources import resource
+from vd_policy.cli.main import main
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+def write(path: Path, original: Path, change: Change) -> Path:
+    """A copy of a shipped YAML file with one change."""
+    values = yaml.safe_load(original.read_text())
+    change(values)
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line with which the command line refuses its input."""
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert "; allowed: " in captured.err and "; fix: " in captured.err
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (lambda t: t.update(horizn=3), ["horizn", "did you mean 'horizon'?"]),
+        (lambda t: t.update(horizon="long"), ["horizon", "'long'", "type int"]),
+        (lambda t: t.update(period_s=-1.0), ["period_s", "-1.0", "at least"]),
+        (lambda t: t.update(tolerance_m=float("nan")), ["tolerance_m", "nan"]),
+        (lambda t: t.update(reward="dens"), ["reward", "did you mean 'dense'?"]),
+        (lambda t: t.update(cup_region_m=[[0.6, 0.3], [-0.3, 0.3]]), ["cup_region_m", "lower bound first"]),
+        (lambda t: t["camera"].update(near_m=9.0), ["near_m", "9.0", "far_m"]),
+        (lambda t: t["camera"].update(zoom=2), ["camera", "zoom"]),
+        (lambda t: t.pop("task"), ["task"]),
+    ],
+)
+def test_a_wrong_task_file_is_refused_by_key_value_allowed_and_fix(tmp_path, capsys, change, parts):
+    file = write(tmp_path / "task.yaml", resource("config", "tasks", "reach.yaml"), change)
+    line = refusal(["evaluate", "expert", "--task", str(file)], capsys)
+    assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (lambda r: r.update(jionts=[]), ["jionts", "did you mean 'joints'?"]),
+        (lambda r: r["speed_limit_rad_s"].__setitem__(0, -0.6), ["speed_limit_rad_s", "-0.6", "at least 0"]),
+        (lambda r: r["home_rad"].pop(), ["home_rad", "6 values"]),
+        (lambda r: r["lower_rad"].__setitem__(1, 0.5), ["lower_rad of j2n6s300_joint_2", "0.5", "0.82", "URDF"]),
+        (lambda r: r["home_rad"].__setitem__(1, 6.0), ["home_rad of j2n6s300_joint_2", "6.0", "5.46"]),
+        (lambda r: r["joints"].reverse(), ["joints", "the URDF's chain"]),
+        (lambda r: r["continuous"].__setitem__(0, False), ["continuous of j2n6s300_joint_1", "URDF"]),
+        (lambda r: r["workspace_m"].__setitem__(2, [1.0, 0.0]), ["workspace_m", "lower below upper"]),
+        (lambda r: r.update(end_effector="hand"), ["hand"]),
+    ],
+)
+def test_a_robot_file_that_is_wrong_or_against_its_urdf_is_refused(tmp_path, capsys, change, parts):
+    file = write(tmp_path / "robot.yaml", resource("config", "robots", "j2n6s300.yaml"), change)
+    line = refusal(["evaluate", "expert", "--robot", str(file)], capsys)
+    assert all(part in line for part in parts), line
+
+
+def test_limits_that_cross_in_urdf_and_robot_file_alike_are_refused(tmp_path, capsys):
+    urdf = ElementTree.parse(resource("urdf", "j2n6s300.urdf"))
+    limit = urdf.find("joint[@name='j2n6s300_joint_2']/limit")
+    assert limit is not None
+    limit.attrib["lower"], limit.attrib["upper"] = limit.attrib["upper"], limit.attrib["lower"]
+    urdf.write(tmp_path / "crossed.urdf")
+
+    def swap(robot: dict[str, Any]) -> None:
+        robot["urdf"] = "crossed.urdf"
+        robot["lower_rad"][1], robot["upper_rad"][1] = robot["upper_rad"][1], robot["lower_rad"][1]
+
+    file = write(tmp_path / "robot.yaml", resource("config", "robots", "j2n6s300.yaml"), swap)
+    line = refusal(["evaluate", "expert", "--robot", str(file)], capsys)
+    assert "j2n6s300_joint_2" in line and "lower below upper" in line
+
+
+def test_an_unknown_robot_or_task_lists_those_that_exist(capsys):
+    assert "j2n6s300.yaml" in refusal(["evaluate", "expert", "--robot", "j2n7"], capsys)
+    assert "reach.yaml" in refusal(["evaluate", "expert", "--task", "raech"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "parts"),
+    [
+        ({"comand_timeout_s": 0.5}, ["comand_timeout_s", "did you mean 'command_timeout_s'?"]),
+        ({"watchdog_hz": -50.0}, ["watchdog_hz", "-50.0", "at least 1"]),
+        ({"joints_fresh": "three"}, ["joints_fresh", "'three'", "type int"]),
+    ],
+)
+def test_a_node_with_a_wrong_parameter_refuses_to_start_and_says_why(ros, parameters, parts):
+    process = ros.start("safety", **parameters)
+    assert process.wait() == 2
+    refusals = [line for line in process.lines if "; allowed: " in line and "; fix: " in line]
+    assert len(refusals) == 1 and all(part in refusals[0] for part in parts), process.output
+    assert "Traceback" not in process.output
