@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vd_policy.base.settings import setting
+from vd_policy.learning.states import State, load_module, load_optimizer, optimizer_state, prefixed, under
 
 STD_FLOOR = 1e-3
 """Features that hardly vary (units that pruning or ReLU silenced) are not blown up."""
@@ -90,29 +91,21 @@ class Critic(nn.Module):
         standard = ((features - self.input_mean) / self.input_std).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
         return self.net(standard).squeeze(-1)
 
-    def full_state(self) -> dict[str, Tensor]:
+    def full_state(self) -> State:
         """Weights, statistics, the optimiser's moments and the window, by flat names."""
-        state = dict(self.state_dict())
-        for i, entry in self.optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{i}.{key}": value for key, value in entry.items()}
+        state = prefixed("net", self.state_dict()) | prefixed("adam", optimizer_state(self.optimizer))
         for i, (features, returns) in enumerate(self.window):
             state |= {f"window.{i}.features": features, f"window.{i}.returns": returns}
         return state
 
-    def load_full_state(self, state: dict[str, Tensor]) -> None:
+    def load_full_state(self, state: State) -> None:
         """Go on from `full_state`."""
-        self.load_state_dict({k: v for k, v in state.items() if not k.startswith(("optimizer.", "window."))})
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in state.items():
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".")
-                moments.setdefault(int(index), {})[name] = value.clone()
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        count = sum(key.startswith("window.") for key in state) // 2
+        load_module(self, under("net", state), "critic state")
+        load_optimizer(self.optimizer, under("adam", state))
+        window = under("window", state)
         self.window.clear()
-        for i in range(count):
-            self.window.append((state[f"window.{i}.features"], state[f"window.{i}.returns"]))
+        for i in range(len(window) // 2):
+            self.window.append((window[f"{i}.features"], window[f"{i}.returns"]))
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> float:

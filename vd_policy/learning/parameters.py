@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class FlatParameters:
     """View of the trainable parameters of `module` as a vector of shape (P,).
 
-    A ``weight`` beside a buffer ``mask`` in the same layer is pruned: where the mask is zero, its gradient and every
+    A ``weight`` beside a buffer ``kept`` in the same layer is pruned: where that is false, its gradient and every
     update are zero, so those weights stay exactly as they are.
     """
 
@@ -25,7 +25,7 @@ class FlatParameters:
         masks = []
         for name, parameter in zip(self.names, self._parameters, strict=True):
             layer, _, leaf = name.rpartition(".")
-            mask = buffers.get(f"{layer}.mask".lstrip(".")) if leaf == "weight" else None
+            mask = buffers.get(f"{layer}.kept".lstrip(".")) if leaf == "weight" else None
             kept = torch.ones_like(parameter) if mask is None else (mask != 0).to(parameter.dtype).expand_as(parameter)
             masks.append(kept.reshape(-1).detach())
         return masks

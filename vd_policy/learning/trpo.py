@@ -6,7 +6,6 @@ Source: Schulman et al. 2015; advantages by GAE (Schulman et al. 2016). `docs/pa
 
 from __future__ import annotations
 
-import json
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from vd_policy.learning.critic import Critic, CriticSettings, explained_variance
 from vd_policy.learning.intake import Intake
 from vd_policy.learning.natural import conjugate_gradients, fisher_product, line_search
 from vd_policy.learning.parameters import FlatParameters
+from vd_policy.learning.states import State, from_json_tensor, json_tensor, load_module, prefixed, under
 from vd_policy.learning.surrogate import Surrogate
 from vd_policy.policy.actor import Actor, GaussianActor
 from vd_policy.policy.gaussian import entropy
@@ -182,48 +182,38 @@ class TRPO:
         counts = {f"rollouts_{name}": self.intake.counts[name] for name in COUNTED}
         return {name: float(n) for name, n in (counts | {"rejected_updates": self.rejected.total()}).items()}
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> State:
         """Policy, critic, replayed batches, counters and random state, by flat names.
 
         Episodes that wait for the next update are not part of it; the train loop saves when none wait.
         """
-        counters = {"version": self.version, "updates": self.updates, "rejected": dict(self.rejected)}
-        state = {f"policy.{k}": v for k, v in self.policy.state_dict().items()}
-        state["random"] = self._generator.get_state()
-        state["counters"] = _json_tensor(counters | {"intake": self.intake.state()})
+        counters: dict[str, Any] = {"version": self.version, "updates": self.updates, "rejected": dict(self.rejected)}
+        counters["intake"] = self.intake.state()
+        state = prefixed("policy", self.policy.state_dict())
+        state |= {"random": self._generator.get_state(), "counters": json_tensor(counters)}
         if self._critic is not None:
-            state |= {f"critic.{k}": v for k, v in self._critic.full_state().items()}
+            state |= prefixed("critic", self._critic.full_state())
         for i, batch in enumerate(self._window):
-            state |= {f"window.{i}.{k}": v for k, v in batch.tensors().items()}
+            state |= prefixed(f"window.{i}", batch.tensors())
         return state
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from `state_dict`.
-
-        Raises:
-            BadInput: tensors missing, left over, or of another shape than this policy's.
-        """
-        _load_policy(self.policy, _under("policy.", state))
-        counters = _from_json_tensor(state["counters"])
+    def load_state_dict(self, state: State) -> None:
+        """Go on from `state_dict`; `BadInput` where its tensors are not those of this policy."""
+        load_module(self.policy, under("policy", state), "learner state")
+        counters = from_json_tensor(state["counters"])
         self.version, self.updates = counters["version"], counters["updates"]
         self.rejected = Counter(counters["rejected"])
         self.intake.load(counters["intake"])
-        self._generator.set_state(state["random"])
         self._pending = []
-        self._load_critic(_under("critic.", state))
-        self._load_window(_under("window.", state))
-
-    def _load_critic(self, state: dict[str, Tensor]) -> None:
         self._critic = None
-        if state:
-            self._critic = Critic(len(state["input_mean"]), self.settings.critic, torch.Generator())
-            self._critic.generator = self._generator
-            self._critic.load_full_state(state)
-
-    def _load_window(self, state: dict[str, Tensor]) -> None:
+        if critic := under("critic", state):
+            self._critic = Critic(len(critic["net.input_mean"]), self.settings.critic, self._generator)
+            self._critic.load_full_state(critic)
+        window = under("window", state)
         self._window.clear()
-        for i in range(sum(key.endswith(".log_prob") for key in state)):
-            self._window.append(RolloutBatch.from_tensors(_under(f"{i}.", state)))
+        for i in range(sum(name.endswith(".log_prob") for name in window)):
+            self._window.append(RolloutBatch.from_tensors(under(str(i), window)))
+        self._generator.set_state(state["random"])  # last: building the critic drew from it
 
 
 def build(config: Mapping[str, Any], policy: nn.Module, *, seed: int = 0, version: int = 1) -> TRPO:
@@ -245,23 +235,3 @@ def _standardised(advantages: list[Tensor]) -> list[Tensor]:
     together = torch.cat(advantages)
     mean, std = together.mean(), together.std(correction=0) + 1e-8
     return [(a - mean) / std for a in advantages]
-
-
-def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
-def _json_tensor(value: Any) -> Tensor:
-    return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
-
-
-def _from_json_tensor(tensor: Tensor) -> Any:
-    return json.loads(tensor.numpy().tobytes())
-
-
-def _load_policy(policy: nn.Module, state: dict[str, Tensor]) -> None:
-    own = policy.state_dict()
-    wrong = sorted(set(own) ^ set(state)) or [k for k, v in own.items() if v.shape != state[k].shape]
-    if wrong:
-        raise BadInput("learner state", wrong[0], "the tensors of this policy", "resume from the run it belongs to")
-    policy.load_state_dict(state)
