@@ -50,6 +50,7 @@ class ObservationAssembler:
         self.need, self.future_s = tuple(need), future_s
         self.unpaired = 0
         self.refused: Counter[str] = Counter()
+        self.refusals: dict[str, str] = {}
         self.jumps = 0
         self.reset()
 
@@ -63,16 +64,19 @@ class ObservationAssembler:
             clock_ns: int | None = None) -> Assembled | None:  # fmt: skip
         """Take one sample; the observation it completes, if any.
 
-        A stamp of zero or from the future is refused and counted in `refused`; one before the last of its kind resets
-        the buffers and is counted in `jumps`. A repeated stamp replaces its sample and completes nothing twice.
+        A stamp of zero or of another clock is refused and counted in `refused`; `refusals` says why until a good sample
+        of that kind comes. A stamp before the last of its kind resets the buffers and is counted in `jumps`. A repeated
+        stamp replaces its sample and completes nothing twice.
         """
         wrong = self._guards[kind].check(stamp_ns, clock_ns)
+        self.refusals.pop(kind, None)
         if wrong.startswith("stamp jumped"):
             self.jumps += 1
             self.reset()
             self._guards[kind].check(stamp_ns)
         elif wrong:
             self.refused[kind] += 1
+            self.refusals[kind] = wrong
             return None
         self._remember(kind, _Sample(stamp_ns, value, received_s))
         return self._complete()

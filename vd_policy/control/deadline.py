@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-WINDOW = 4096
+WINDOW = 2048
 """Cycles the percentiles look back on; counts are over the whole life."""
 
 
@@ -80,12 +80,13 @@ class DeadlineMeter:
         Also the counts `cycles`, `misses` and `skipped`. Percentiles are 0 before the first cycle.
         """
         figures: dict[str, float] = {"cycles": self.cycles, "misses": self.misses, "skipped": self.skipped}
-        figures |= {f"p{p}_ms": _percentile_ms(self._latency, p) for p in (50, 95, 99)}
-        figures |= {f"interval_p{p}_ms": _percentile_ms(self._interval, p) for p in (50, 99)}
+        figures |= _percentiles_ms("", self._latency, (50, 95, 99))
+        figures |= _percentiles_ms("interval_", self._interval, (50, 99))
         for name, spent in self._sections.items():
-            figures |= {f"{name}_p{p}_ms": _percentile_ms(spent, p) for p in (50, 99)}
+            figures |= _percentiles_ms(f"{name}_", spent, (50, 99))
         return figures
 
 
-def _percentile_ms(seconds: deque[float], percent: float) -> float:
-    return round(1e3 * float(np.percentile(seconds, percent)), 4) if seconds else 0.0
+def _percentiles_ms(prefix: str, seconds: deque[float], percents: tuple[int, ...]) -> dict[str, float]:
+    values = np.percentile(np.array(seconds), percents) * 1e3 if seconds else np.zeros(len(percents))
+    return {f"{prefix}p{percent}_ms": round(float(value), 4) for percent, value in zip(percents, values)}

@@ -22,9 +22,10 @@ class Pacer:
         self._next_ns: int | None = None
 
     def due(self, stamp_ns: int) -> bool:
-        """Whether to decide on the observation of this stamp; stamps must not fall without a `reset`."""
-        if self._next_ns is not None and stamp_ns < self._next_ns - self.SLACK * self.period_ns:
+        """Whether to decide on the observation of this stamp; after a jump of the clock the rhythm starts anew."""
+        early_ns = 0 if self._next_ns is None else self._next_ns - stamp_ns
+        if self.SLACK * self.period_ns < early_ns <= 2 * self.period_ns:
             return False
-        late = self._next_ns is None or stamp_ns > self._next_ns + self.period_ns
-        self._next_ns = (stamp_ns if late else self._next_ns) + self.period_ns
+        jumped = self._next_ns is None or abs(early_ns) > self.period_ns
+        self._next_ns = (stamp_ns if jumped else self._next_ns) + self.period_ns
         return True

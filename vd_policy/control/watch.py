@@ -12,6 +12,8 @@ import numpy as np
 from vd_policy.base.settings import setting
 from vd_policy.control.freshness import Freshness, FrozenImage
 
+WAITING = "waiting for fresh observations"
+
 
 @dataclass(frozen=True)
 class WatchSettings:
@@ -66,7 +68,7 @@ class InputWatch:
         if not self._observations.ok(now_s):
             age_s = self._observations.age_s(now_s)
             late = self.settings.obs_timeout_s < age_s < np.inf
-            return f"no whole observation for {self.settings.obs_timeout_s} s" if late else "waiting for observations"
+            return f"no whole observation for {self.settings.obs_timeout_s} s" if late else WAITING
         return ""
 
     def reset(self) -> None:
