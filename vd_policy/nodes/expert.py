@@ -22,7 +22,7 @@ from vd_policy.messages.topics import COMMAND, EXPERT_ACTION, JOINT_STATES, OUTC
 from vd_policy.messages.trajectory import encode_trajectory
 from vd_policy.nodes.diagnostics import ERROR, OK, Diagnostics
 from vd_policy.nodes.parameters import declare
-from vd_policy.nodes.ros import RclpyFactory, advertise, run, subscribe
+from vd_policy.nodes.ros import LOSSLESS_DEPTH, RclpyFactory, advertise, run, subscribe
 from vd_policy.sim.env import ArmEnv
 
 PRIVATE_IMAGE = 8
@@ -36,8 +36,8 @@ class ExpertNodeSettings:
     task: str = setting("reach", "task: a name in config/tasks, or a YAML file")
     robot: str = setting("j2n6s300", "robot: a name in config/robots, or a YAML file")
     rule: str = setting("clipped", "eq. 10 with the last step shortened, or as printed", choices=("clipped", "literal"))
-    noise_std_rad: float = setting(0.5, "standard deviation of eq. 6's noise [rad]", minimum=0.0)
-    clip_noise: bool = setting(True, "clip the noisy action to the largest step")
+    noise_std_rad: float = setting(0.0, "standard deviation of eq. 6's noise [rad]", minimum=0.0)
+    clip_noise: bool = setting(False, "clip the noisy action to the largest step")
     tolerance_s: float = setting(0.0, "largest distance of joint states and outcome; 0: equal stamps", minimum=0.0)
 
 
@@ -105,7 +105,7 @@ class ExpertNode(Node):
         self._reader = JointReader(self._demonstrator.joints)
         self._assembler = ObservationAssembler(self.settings.tolerance_s, ("outcome", "q"))
         self._diagnostics = Diagnostics(self)
-        self._command, self._action = advertise(self, COMMAND), advertise(self, EXPERT_ACTION)
+        self._command, self._action = (advertise(self, name, depth=LOSSLESS_DEPTH) for name in (COMMAND, EXPERT_ACTION))
         self._last: Answer | None = None
         subscribe(self, JOINT_STATES, lambda msg: self._take("q", msg, self._reader.read))
         subscribe(self, OUTCOME, lambda msg: self._take("outcome", msg, decode_outcome))

@@ -25,7 +25,7 @@ from vd_policy.nodes.diagnostics import OK, Diagnostics
 from vd_policy.nodes.lockstep import Lockstep, Moment
 from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.realtime import RealTime
-from vd_policy.nodes.ros import Finished, RclpyFactory, advertise, run, serve, steady_timer, subscribe
+from vd_policy.nodes.ros import LOSSLESS_DEPTH, Finished, RclpyFactory, advertise, run, serve, steady_timer, subscribe
 from vd_policy.sim.env import ArmEnv
 
 LAST_WORDS_S = 2.0
@@ -44,6 +44,7 @@ class SimSettings:
                           " limits", choices=("kinematic", "position"))  # fmt: skip
     seed: int = setting(0, "fixes every episode", minimum=0, maximum=MAX_SEED)
     mode: str = setting("lockstep", "one step per command, or by the clock", choices=("lockstep", "realtime"))
+    end_on_contact: bool | None = setting(None, "end an episode at a contact; unset: as the task says")
     auto_reset: bool = setting(True, "begin the next episode when one is over; otherwise wait for sim/reset")
     episodes: int = setting(0, "end after so many finished episodes; 0 = never", minimum=0)
     republish_s: float = setting(0.5, "lockstep: repeat an unanswered observation [s]", minimum=0.01)
@@ -55,11 +56,12 @@ class SimSettings:
 class Senses:
     """Publishes what an arm, its camera and its task say."""
 
-    def __init__(self, node: Node, env: ArmEnv) -> None:
+    def __init__(self, node: Node, env: ArmEnv, lossless: bool) -> None:
         self._factory = RclpyFactory()
         self._joints, self._camera = env.robot.joints, env.camera
         topics = (JOINT_STATES, COLOR, COLOR_INFO, DEPTH, DEPTH_INFO, OUTCOME, CLOCK)
-        self._publishers = {name: advertise(node, name) for name in topics}
+        depth = LOSSLESS_DEPTH if lossless else None
+        self._publishers = {name: advertise(node, name, depth=depth) for name in topics}
 
     def all(self, moment: Moment) -> None:
         """One observation and its outcome, under one stamp."""
@@ -94,8 +96,10 @@ class SimNode(Node):
     def __init__(self) -> None:
         super().__init__("sim", automatically_declare_parameters_from_overrides=True)
         self.settings = s = declare(self, SimSettings)
-        self._env = ArmEnv(s.task, s.robot, image_height=s.image_height, image_width=s.image_width, motion=s.motion)
-        self._senses = Senses(self, self._env)
+        overrides = {} if s.end_on_contact is None else {"end_on_contact": s.end_on_contact}
+        self._env = ArmEnv(s.task, s.robot, image_height=s.image_height, image_width=s.image_width, motion=s.motion,
+                           overrides=overrides)  # fmt: skip
+        self._senses = Senses(self, self._env, lossless=s.mode == "lockstep")
         self._diagnostics = Diagnostics(self)
         self._drive = (LockstepDrive if s.mode == "lockstep" else RealTimeDrive)(self, self._env, self._senses, s)
         subscribe(self, TRAJECTORY, self._on_trajectory)

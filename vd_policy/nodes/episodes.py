@@ -1,0 +1,222 @@
+"""Cuts a stream of serialised messages into one bag per episode."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter, deque
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from vd_policy.base.errors import BadInput
+from vd_policy.demos.factory import from_cdr
+from vd_policy.demos.info import EpisodeInfo
+from vd_policy.demos.storage import check_space, next_index
+from vd_policy.demos.writer import EpisodeWriter
+from vd_policy.messages.outcome import Outcome, decode_outcome
+from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, EXPERT_ACTION, JOINT_STATES, OUTCOME, TOPICS, TRAJECTORY
+
+OBSERVED = (JOINT_STATES, COLOR, DEPTH)
+ANSWERS = (COMMAND, TRAJECTORY, EXPERT_ACTION)
+HELD_MAX = 1024
+"""Messages ahead of their outcome that are kept: 5 s of a 30 Hz camera and 50 Hz joints, 0.1 GB at 128x128."""
+HELD_IDLE = 64
+
+
+class Raw(NamedTuple):
+    """One message as a ``raw=True`` subscription hands it over."""
+
+    topic: str
+    stamp_ns: int
+    cdr: bytes
+    received_ns: int
+    """Wall-clock time [ns]."""
+
+
+def raw_message(topic: str, cdr: bytes, received_ns: int) -> Raw:
+    """The message with its header's stamp, which stands first in the CDR of every recorded type."""
+    order = "<" if cdr[1] & 1 else ">"
+    seconds, nanoseconds = struct.unpack_from(order + "iI", cdr, 4)
+    return Raw(topic, seconds * 1_000_000_000 + nanoseconds, cdr, received_ns)
+
+
+@dataclass
+class OpenEpisode:
+    """An episode that is being written."""
+
+    number: int
+    writer: EpisodeWriter
+    steps: dict[int, Outcome] = field(default_factory=dict)
+    """Outcomes by stamp."""
+    seen: dict[str, set[int]] = field(default_factory=dict)
+    """Stamps written, by topic."""
+
+    @property
+    def last_stamp_ns(self) -> int:
+        return max(self.steps)
+
+    @property
+    def over(self) -> bool:
+        return self.steps[self.last_stamp_ns].last
+
+    def write(self, message: Raw) -> bool:
+        """Write a message once; False for a repeat. Stamp 0 means "now" to a controller and is never a repeat."""
+        seen = self.seen.setdefault(message.topic, set())
+        if message.stamp_ns and message.stamp_ns in seen:
+            return False
+        seen.add(message.stamp_ns)
+        self.writer.write_raw(message.topic, TOPICS[message.topic].type, message.cdr, message.received_ns)
+        return True
+
+    def whole_steps(self) -> int:
+        """Steps with all of their observation and every kind of answer that this episode has."""
+        topics = [*OBSERVED, *(t for t in ANSWERS if t in self.seen and 0 not in self.seen[t])]
+        return sum(all(stamp in self.seen.get(t, ()) for t in topics) for stamp in sorted(self.steps)[:-1])
+
+    def is_whole(self) -> bool:
+        """Over, and nothing of it is still on its way."""
+        acted = len(self.steps) - 1
+        if not self.over or COMMAND not in self.seen or self.whole_steps() < acted:
+            return False
+        side = [t for t in self.seen if t not in ANSWERS and t not in OBSERVED]  # the camera's calibration, where sent
+        return all(self.last_stamp_ns in self.seen.get(t, ()) for t in (*OBSERVED, *side))
+
+
+class EpisodeRecorder:
+    """Writes every whole episode to a bag of its own; an interrupted one leaves nothing behind.
+
+    Messages belong to an episode by their stamps: what runs ahead of its outcome is held back until that has come, and
+    an episode that is over stays open until everything of it is there or the next one has made a step.
+
+    Args:
+        directory: where the bags go; numbering goes on after those that are there.
+        info: what each bag says of itself; the sequence number is filled in.
+        samples, episodes: record no further than this; 0 = no target.
+        min_free_bytes: begin no episode on a disk with less space.
+
+    Raises:
+        VdPolicyError: the disk is full or cannot be written; whole episodes are intact.
+    """
+
+    def __init__(
+        self, directory: Path, info: EpisodeInfo, *, samples: int = 0, episodes: int = 0, min_free_bytes: int = 0
+    ) -> None:
+        self.counts: Counter[str] = Counter(samples=0, episodes=0)
+        self.recording = True
+        self._directory, self._info, self._min_free_bytes = directory, info, min_free_bytes
+        self._target_samples, self._target_episodes = samples, episodes
+        self._index = next_index(directory)
+        self._open: OpenEpisode | None = None
+        self._ending: OpenEpisode | None = None
+        self._held: deque[Raw] = deque(maxlen=HELD_MAX)
+        self._missed = -1
+
+    @property
+    def target_reached(self) -> bool:
+        done = self.counts
+        return (0 < self._target_samples <= done["samples"]) or (0 < self._target_episodes <= done["episodes"])
+
+    def take(self, message: Raw, ready: bool = True) -> None:
+        """One message, in the order of arrival.
+
+        Args:
+            ready: all needed publishers are connected, so that an episode beginning now will be whole.
+        """
+        if message.topic == OUTCOME:
+            outcome = self._decoded(message)
+            if outcome is not None:
+                self._take_outcome(message, outcome, ready)
+        else:
+            self._place(message)
+        if self._ending is not None and self._ending.is_whole():
+            self._finish()
+
+    def stop(self) -> None:
+        """Close what is over, drop what is not."""
+        self._finish()
+        self._abort()
+        self._held.clear()
+
+    def _decoded(self, message: Raw) -> Outcome | None:
+        try:
+            return decode_outcome(from_cdr(message.cdr, TOPICS[OUTCOME].type))
+        except BadInput:
+            self.counts["unreadable"] += 1
+            return None
+
+    def _take_outcome(self, message: Raw, outcome: Outcome, ready: bool) -> None:
+        if self._open is not None and outcome.episode != self._open.number:
+            self._abort()  # sim/reset: the new number is all that says so
+        if self._open is None and not self._begin(outcome, ready):
+            return
+        assert self._open is not None
+        if message.stamp_ns in self._open.steps:
+            self.counts["repeats"] += 1
+            return
+        if outcome.step == 1:
+            self._finish()
+        self._open.steps[message.stamp_ns] = outcome
+        self._open.write(message)
+        if outcome.step == 0:
+            self._held = deque((m for m in self._held if m.stamp_ns >= message.stamp_ns), maxlen=HELD_MAX)
+        self._release()
+        if outcome.last:
+            self._finish()
+            self._ending, self._open = self._open, None
+
+    def _begin(self, outcome: Outcome, ready: bool) -> bool:
+        """Open a bag where an episode begins; False for one to leave out."""
+        if self._ending is not None and outcome.episode == self._ending.number:
+            self.counts["repeats"] += 1
+            return False
+        if not self.recording or self.target_reached:
+            return False
+        if outcome.step > 0:
+            self.counts["begun before"] += outcome.episode != self._missed
+            self._missed = outcome.episode
+        if outcome.step > 0 or not ready:
+            return False
+        check_space(self._directory, self._min_free_bytes)
+        writer = EpisodeWriter(self._directory, self._index, replace(self._info, sequence=self._index))
+        self._open = OpenEpisode(outcome.episode, writer)
+        self._index += 1
+        return True
+
+    def _place(self, message: Raw) -> None:
+        for episode in (self._ending, self._open):
+            if episode is not None and episode.steps and message.stamp_ns <= episode.last_stamp_ns:
+                if message.stamp_ns == 0 or message.stamp_ns >= min(episode.steps):
+                    self.counts["repeats"] += not episode.write(message)
+                return
+        self._hold(message)
+
+    def _hold(self, message: Raw) -> None:
+        if self._open is None:
+            while len(self._held) >= HELD_IDLE:
+                self._held.popleft()
+        elif len(self._held) == HELD_MAX:
+            self.counts["overtaken"] += 1
+        self._held.append(message)
+
+    def _release(self) -> None:
+        held, self._held = self._held, deque(maxlen=HELD_MAX)
+        for message in held:
+            self._place(message)
+
+    def _finish(self) -> None:
+        """Publish the episode that is over."""
+        episode, self._ending = self._ending, None
+        if episode is None:
+            return
+        self.counts["incomplete"] += not episode.is_whole()
+        episode.writer.close()
+        self.counts["episodes"] += 1
+        self.counts["samples"] += episode.whole_steps()
+
+    def _abort(self) -> None:
+        if self._open is None:
+            return
+        self._open.writer.abort()
+        self._open = None
+        self._index -= 1
+        self.counts["aborted"] += 1

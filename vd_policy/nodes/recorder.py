@@ -1,0 +1,229 @@
+"""The recorder node: what the topics carry, one bag per episode, written by a thread of its own."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from std_srvs.srv import Trigger
+
+from vd_policy.arm.spec import load_robot
+from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.base.files import storage_errors
+from vd_policy.base.settings import setting
+from vd_policy.demos.info import EpisodeInfo
+from vd_policy.demos.storage import check_space
+from vd_policy.messages.outcome import decode_outcome
+from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, JOINT_STATES, OUTCOME, RECORDED, TRAJECTORY
+from vd_policy.nodes.diagnostics import OK, WARN, Diagnostics
+from vd_policy.nodes.episodes import EpisodeRecorder, Raw, raw_message
+from vd_policy.nodes.parameters import declare
+from vd_policy.nodes.ros import LOSSLESS_DEPTH, Finished, run, serve, steady_timer, subscribe
+from vd_policy.sim.tasks import load_task
+
+NEEDED = (JOINT_STATES, COLOR, DEPTH, OUTCOME, COMMAND, TRAJECTORY)
+"""Somebody must publish these before an episode is begun."""
+CALM = 0.25
+"""Share of the queue above which the next episode is not asked for."""
+
+
+@dataclass(frozen=True)
+class RecorderSettings:
+    """Parameters of the recorder node."""
+
+    out: str = setting("demonstrations", "directory for the episode bags")
+    task: str = setting("reach", "task: a name in config/tasks, or a YAML file")
+    robot: str = setting("j2n6s300", "robot: a name in config/robots, or a YAML file")
+    source: str = setting("expert", "who acts")
+    expert_rule: str = setting("", "the expert's eq. 10, for the record: clipped or literal")
+    expert_noise_rad: float = setting(0.0, "the expert's noise, for the record [rad]", minimum=0.0)
+    samples: int = setting(0, "end after so many recorded steps; 0 = never", minimum=0)
+    episodes: int = setting(0, "end after so many recorded episodes; 0 = never", minimum=0)
+    autostart: bool = setting(True, "record at once; otherwise wait for recorder/start")
+    lossless: bool = setting(True, "ask for images reliably; false for a camera that publishes best effort")
+    paced: bool = setting(False, "call sim/reset for each next episode, so that the sim cannot outrun the disk")
+    queue_mb: float = setting(256.0, "messages waiting for the disk, at most [MB]", minimum=1.0)
+    min_free_mb: float = setting(256.0, "begin no episode with less free on the disk [MB]", minimum=0.0)
+
+
+class ByteQueue:
+    """A queue between two threads, bounded by the bytes it holds."""
+
+    def __init__(self, limit_bytes: float) -> None:
+        self._items: deque[tuple[int, Callable[[], None]]] = deque()
+        self._changed = threading.Condition()
+        self._limit_bytes = limit_bytes
+        self._closed = False
+        self.bytes = 0
+
+    def put(self, size: int, action: Callable[[], None]) -> bool:
+        """Append an action; False when it is full or closed."""
+        with self._changed:
+            if self._closed or self.bytes + size > self._limit_bytes:
+                return False
+            self.bytes += size
+            self._items.append((size, action))
+            self._changed.notify()
+            return True
+
+    def get(self) -> Callable[[], None] | None:
+        """The next action, waiting for one; None when the queue is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed)
+            if not self._items:
+                return None
+            size, action = self._items.popleft()
+            self.bytes -= size
+            return action
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+
+class Pacer:
+    """Asks the sim for the next episode, once for each that is over."""
+
+    def __init__(self, node: Node) -> None:
+        self._client = node.create_client(Trigger, "sim/reset")
+        self._over: int | None = None
+        self._asked: int | None = None
+
+    def heard(self, message: Raw) -> None:
+        """Look at one outcome."""
+        try:
+            last = decode_outcome(deserialize_message(message.cdr, DiagnosticArray)).last
+        except BadInput:
+            return  # the writer counts it
+        self._over = message.stamp_ns if last else None
+
+    def ask(self) -> None:
+        """Call `sim/reset` when the episode is over and it has not been called for that one."""
+        if self._over is None or self._over == self._asked or not self._client.service_is_ready():
+            return
+        self._asked = self._over
+        self._client.call_async(Trigger.Request())
+
+
+class RecorderNode(Node):
+    """Raw subscriptions in, `EpisodeRecorder` behind a queue: the disk, which can stall for 9 ms, never blocks DDS."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder", automatically_declare_parameters_from_overrides=True)
+        self.settings = s = declare(self, RecorderSettings)
+        self._directory = Path(s.out).expanduser()
+        self._recorder = EpisodeRecorder(self._prepared(self._directory), self._info(), samples=s.samples,
+                                         episodes=s.episodes, min_free_bytes=self._min_free_bytes)  # fmt: skip
+        self._recorder.recording = s.autostart
+        self._diagnostics = Diagnostics(self)
+        self._queue = ByteQueue(s.queue_mb * 1e6)
+        self._ready = False
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._write, name="writer")
+        self._thread.start()
+        for topic in RECORDED:
+            depth = LOSSLESS_DEPTH if s.lossless else None
+            subscribe(self, topic, partial(self._take, topic), reliable=s.lossless or None, depth=depth, raw=True)
+        self._pacer = Pacer(self) if s.paced else None
+        serve(self, "recorder/start", partial(self._switch, True))
+        serve(self, "recorder/stop", partial(self._switch, False))
+        steady_timer(self, 0.1, self._look)
+        self._look()
+
+    @property
+    def _min_free_bytes(self) -> int:
+        return int(self.settings.min_free_mb * 1e6)
+
+    def _prepared(self, directory: Path) -> Path:
+        with storage_errors("recording", directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        check_space(directory, self._min_free_bytes)
+        return directory
+
+    def _info(self) -> EpisodeInfo:
+        s, task, robot = self.settings, load_task(self.settings.task), load_robot(self.settings.robot)
+        return EpisodeInfo(task=task.task, robot=robot.name, joints=robot.joints, max_step_rad=task.max_step_rad,
+                           period_s=task.period_s, horizon=task.horizon, source=s.source, expert_rule=s.expert_rule,
+                           expert_noise_rad=s.expert_noise_rad)  # fmt: skip
+
+    def _take(self, topic: str, cdr: bytes) -> None:
+        message = raw_message(topic, cdr, time.time_ns())
+        if topic == OUTCOME:
+            self._ready = self._ready or all(self.count_publishers(name) for name in NEEDED)
+            if self._pacer is not None:
+                self._pacer.heard(message)
+                self._pace()
+        self._enqueue(len(cdr), partial(self._recorder.take, message, self._ready))
+
+    def _enqueue(self, size: int, action: Callable[[], Any]) -> None:
+        if not self._queue.put(size, action):
+            self._diagnostics.counts["overflow"] += 1
+
+    def _pace(self) -> None:
+        calm = self._queue.bytes < CALM * self.settings.queue_mb * 1e6
+        if self._pacer is not None and calm and self._recorder.recording and not self._recorder.target_reached:
+            self._pacer.ask()
+
+    def _switch(self, on: bool) -> str:
+        def switch() -> None:
+            self._recorder.recording = on
+            if not on:
+                self._recorder.stop()
+
+        self._enqueue(0, switch)
+        return f"recording to {self._directory}" if on else "stopped; the open episode is dropped"
+
+    def _write(self) -> None:
+        """The writer thread: one action after another until the queue is closed."""
+        try:
+            while (action := self._queue.get()) is not None:
+                action()
+            self._recorder.stop()
+        except BaseException as error:  # shown and raised by the node's own thread
+            self._failure = error
+            self._queue.close()
+
+    def _look(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        recorder, counts = self._recorder, self._diagnostics.counts
+        counts.update({name: n - counts[name] for name, n in dict(recorder.counts).items()})
+        self._diagnostics.values["queue_mb"] = f"{self._queue.bytes / 1e6:.1f}"
+        if recorder.target_reached:
+            raise Finished
+        self._pace()
+        if counts["overflow"]:
+            self._diagnostics.state(WARN, "the disk is too slow: messages were dropped")
+        else:
+            self._diagnostics.state(
+                OK, f"recording to {self._directory}" if recorder.recording else "waiting for start"
+            )
+
+    def close(self) -> None:
+        """Write what is queued and close what is whole; the open episode is dropped."""
+        self._queue.close()
+        self._thread.join()
+        if self._failure is not None and isinstance(self._failure, VdPolicyError):
+            self.get_logger().error(str(self._failure))
+        counts = self._recorder.counts
+        self.get_logger().info(f"{counts['samples']} samples in {counts['episodes']} episodes in {self._directory}")
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node."""
+    return run(RecorderNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
