@@ -6,6 +6,7 @@ import collections
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from vd_policy.base.episode import Episode
+from vd_policy.base.errors import VdPolicyError
 from vd_policy.base.seeds import Seeds
 from vd_policy.experiments.interval import wilson
 from vd_policy.experiments.subject import open_subject
@@ -153,26 +155,42 @@ def carry_out(
     """Evaluate, with one torch thread a process; the result does not depend on `workers`."""
     torch.set_num_threads(1)
     if workers == 1:
-        return Evaluation(tuple(_share(request, range(episodes), progress)))
+        return _alone(request, episodes, progress)
+    try:
+        return _in_processes(request, episodes, workers, progress)
+    except BrokenProcessPool:
+        raise VdPolicyError("an evaluating process was killed; use fewer --workers if memory ran out") from None
+
+
+def _alone(request: Request, episodes: int, progress: Callable[[int], Any]) -> Evaluation:
+    env, actor = request.open()
+    explore = request.samples
+    try:
+        return evaluate(env, actor, episodes=episodes, seed=request.seed, explore=explore, progress=progress)
+    finally:
+        env.close()
+
+
+def _in_processes(request: Request, episodes: int, workers: int, progress: Callable[[int], Any]) -> Evaluation:
     shares = [range(i, min(i + SHARE, episodes)) for i in range(0, episodes, SHARE)]
     spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(min(workers, len(shares)), mp_context=spawn) as pool:
-        futures = [pool.submit(_share_alone, request, share) for share in shares]
-        played: list[Played] = []
-        for future in as_completed(futures):
+    played: list[Played] = []
+    with ProcessPoolExecutor(min(workers, len(shares)), spawn, _open_here, (request,)) as pool:
+        for future in as_completed([pool.submit(_play_here, share) for share in shares]):
             played += future.result()
             progress(len(future.result()))
     return Evaluation(tuple(sorted(played, key=lambda p: p.index)))
 
 
-def _share(request: Request, indices: Sequence[int], progress: Callable[[int], Any]) -> list[Played]:
-    env, actor = request.open()
-    try:
-        return list(_play(env, actor, indices, request.seed, request.samples, progress))
-    finally:
-        env.close()
+_here: list[tuple[Request, ArmEnv, Actor]] = []
+"""In a worker process: what it was started for, opened once."""
 
 
-def _share_alone(request: Request, indices: Sequence[int]) -> list[Played]:
+def _open_here(request: Request) -> None:
     torch.set_num_threads(1)
-    return _share(request, indices, lambda done: None)
+    _here.append((request, *request.open()))
+
+
+def _play_here(indices: Sequence[int]) -> list[Played]:
+    request, env, actor = _here[0]
+    return list(_play(env, actor, indices, request.seed, request.samples, lambda done: None))

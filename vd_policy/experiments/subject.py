@@ -13,6 +13,7 @@ from vd_policy.arm.expert import Expert, ExpertSettings
 from vd_policy.base.episode import Obs
 from vd_policy.base.errors import BadInput, Missing
 from vd_policy.policy.actor import Act, Actor, GaussianActor, State, UniformActor
+from vd_policy.policy.checkpoint import load_run
 from vd_policy.policy.gaussian import GaussianPolicy, new_policy
 from vd_policy.policy.observation import ObservationSpec
 from vd_policy.sim.env import ArmEnv
@@ -83,8 +84,6 @@ def open_subject(name: str, seed: int) -> Subject:
     if not Path(name).is_dir():
         words = ", ".join(BASELINES)
         raise Missing("RUN", name, f"the directory of a run, or one of {words}", "check the path, or pretrain one")
-    from vd_policy.policy.checkpoint import load_run
-
     return Subject(name, seed, load_run(Path(name)).policy)
 
 
