@@ -266,9 +266,9 @@ def _pack_training(training: Mapping[str, Any]) -> dict[str, bytes]:
     arrays, values = {}, {}
     for name, value in training.items():
         if isinstance(value, torch.Tensor):
-            arrays[name] = np.ascontiguousarray(value.detach().cpu().numpy())
+            arrays[name] = np.asarray(value.detach().cpu().numpy(), order="C")
         elif isinstance(value, np.ndarray):
-            arrays[name] = np.ascontiguousarray(value)
+            arrays[name] = np.asarray(value, order="C")
         else:
             values[name] = value
     try:
