@@ -1,74 +1,123 @@
-"""The one list of what runs: node processes and their parameters, for each graph."""
+"""The one list of what runs: node processes and their parameters, for each graph.
+
+A graph is another one with nodes added (`foundation` and `added`), which is how the launch files include each other.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from vd_policy.base.errors import BadInput
-from vd_policy.graph.options import DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, options_of
+from vd_policy.graph.options import AS_TRAINED, DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, options_of
 from vd_policy.graph.process import NodeSpec
+from vd_policy.sim.tasks import load_task
+
+PATIENCE = 2.0
+"""In real time the expert commands once a decision period; the safety node waits this many of them."""
 
 
 def graph(name: str, options: Any = None) -> list[NodeSpec]:
-    """The nodes of a graph.
+    """All nodes of a graph.
 
     Args:
         name: ``sim``, ``demonstrate``, ``deploy`` or ``train``.
         options: an instance of that graph's options; None for the defaults.
 
     Raises:
-        BadInput: unknown graph, or an option that the graph needs is empty.
+        BadInput: unknown graph, or an option that the graph needs is empty or names something that is not there.
     """
     options = options_of(name)() if options is None else options
+    base = foundation(name, options)
+    return [*(graph(*base) if base else []), *added(name, options)]
+
+
+def foundation(name: str, options: Any) -> tuple[str, Any] | None:
+    """The graph that this one adds to, with its options; None when it stands alone."""
+    if name == "demonstrate":
+        return "sim", _part(SimOptions, options, **_recorded(options))
+    if name == "deploy" and options.sim:
+        changes = _recorded(options) if options.record else {}
+        return "sim", _part(SimOptions, options, **_image_size(options), **changes)
+    if name == "train":
+        return "deploy", _part(DeployOptions, options)
+    return None
+
+
+def added(name: str, options: Any) -> list[NodeSpec]:
+    """The nodes that a graph has beyond its foundation."""
     return {"sim": _sim, "demonstrate": _demonstrate, "deploy": _deploy, "train": _train}[name](options)
 
 
 def _sim(o: SimOptions) -> list[NodeSpec]:
-    return [
-        NodeSpec(
-            "sim",
-            {
-                "task": o.task,
-                "robot": o.robot,
-                "image_height": o.image_height,
-                "image_width": o.image_width,
-                "mode": o.mode,
-                "seed": o.seed,
-                "episodes": o.episodes,
-            },
-        )
-    ]
+    return [NodeSpec("sim", {field.name: getattr(o, field.name) for field in dataclasses.fields(SimOptions)})]
 
 
 def _demonstrate(o: DemonstrateOptions) -> list[NodeSpec]:
-    expert = {"rule": o.rule, "noise_std_rad": o.noise, "clip_noise": o.clip_noise, "task": o.task, "robot": o.robot}
-    return [*_sim(o), NodeSpec("expert", expert), _safety(o), _recorder(o, o.out, o.samples)]
+    expert = {"task": o.task, "robot": o.robot, "rule": o.rule, "noise_std_rad": o.noise, "clip_noise": o.clip_noise}
+    patience_s = PATIENCE * load_task(o.task).period_s
+    # No workspace box: a demonstration made in-process has none, and touching the table is part of the task.
+    safety = _safety(o, lockstep=_lockstep(o), workspace=False, command_timeout_s=patience_s)
+    recorder = _recorder(o, o.out, samples=o.samples, expert_rule=o.rule, expert_noise_rad=o.noise)
+    return [NodeSpec("expert", expert), safety, recorder]
 
 
 def _deploy(o: DeployOptions) -> list[NodeSpec]:
-    if not o.run:
-        raise BadInput("run", o.run, "the directory of a trained run", "give run:=DIR or --run DIR")
-    policy = NodeSpec("policy", {"run": o.run, "explore": o.explore, "seed": o.seed})
-    nodes = [*(_sim(o) if o.sim else []), policy, _safety(o)]
-    return [*nodes, _recorder(o, o.record)] if o.record else nodes
+    _need_run(o)
+    lockstep = o.sim and _lockstep(o)
+    policy = {"run": o.run, "explore": o.explore, "seed": o.seed, "lockstep": lockstep, "rollouts": o.rollouts}
+    nodes = [NodeSpec("policy", policy), _safety(o, lockstep=lockstep)]
+    return [*nodes, _recorder(o, o.record, source="policy")] if o.record else nodes
 
 
 def _train(o: TrainOptions) -> list[NodeSpec]:
-    learner = {
-        "run": o.run,
-        "out": o.out,
-        "recipe": o.recipe,
-        "updates": o.updates,
-        "save_every": o.save_every,
-        "resume": o.resume,
-        "seed": o.seed,
+    names = ("run", "out", "recipe", "updates", "save_every", "resume", "seed")
+    return [NodeSpec("learner", {name: getattr(o, name) for name in names})]
+
+
+def _safety(o: SimOptions, **parameters: Any) -> NodeSpec:
+    return NodeSpec("safety", {"robot": o.robot, "max_step_rad": load_task(o.task).max_step_rad, **parameters})
+
+
+def _recorder(o: SimOptions, out: str, **parameters: Any) -> NodeSpec:
+    simulated = getattr(o, "sim", True)
+    paced = simulated and _lockstep(o)
+    fixed = {
+        "out": out,
+        "task": o.task,
+        "robot": o.robot,
+        "episodes": o.episodes,
+        "lossless": simulated,
+        "paced": paced,
     }
-    return [*_deploy(o), NodeSpec("learner", learner)]
+    return NodeSpec("recorder", {**fixed, **parameters})
 
 
-def _safety(o: SimOptions) -> NodeSpec:
-    return NodeSpec("safety", {"robot": o.robot})
+def _recorded(o: SimOptions) -> dict[str, Any]:
+    """How the sim differs when a recorder is there: the recorder counts, and in lockstep it asks for each episode."""
+    return {"episodes": 0, "auto_reset": not _lockstep(o)}
 
 
-def _recorder(o: SimOptions, out: str, samples: int = 0) -> NodeSpec:
-    return NodeSpec("recorder", {"out": out, "samples": samples, "task": o.task, "robot": o.robot})
+def _lockstep(o: SimOptions) -> bool:
+    return o.mode == "lockstep"
+
+
+def _need_run(o: DeployOptions) -> None:
+    if not o.run:
+        raise BadInput("run", o.run, "the directory of a trained run", "give run:=DIR, or --run DIR")
+
+
+def _image_size(o: DeployOptions) -> dict[str, int]:
+    if AS_TRAINED not in (o.image_height, o.image_width):
+        return {}
+    _need_run(o)
+    from vd_policy.policy.checkpoint import load_manifest  # not at the top: it brings torch, a second of start-up
+
+    spec = load_manifest(o.run)["observation"]
+    return {name: getattr(o, name) or spec[name] for name in ("image_height", "image_width")}
+
+
+def _part(options_class: type, options: Any, **changes: Any) -> Any:
+    """The options of another graph that this graph's options hold."""
+    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options_class)}
+    return options_class(**{**values, **changes})

@@ -16,7 +16,10 @@ import yaml
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import MAX_SEED
-from vd_policy.base.settings import build, setting
+from vd_policy.base.settings import as_dict, build, setting
+
+MODES = ("lockstep", "realtime")
+AS_TRAINED = 0
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,15 @@ class SimOptions:
     robot: str = setting("j2n6s300", "robot: a name in config/robots, or a YAML file")
     image_height: int = setting(128, "image height [pixels]", minimum=8, maximum=4096)
     image_width: int = setting(128, "image width [pixels]", minimum=8, maximum=4096)
-    mode: str = setting("lockstep", "one step per command, or by the clock", choices=("lockstep", "realtime"))
-    seed: int = setting(0, "fixes every episode", minimum=0, maximum=MAX_SEED)
-    episodes: int = setting(0, "end after so many simulated episodes; 0 = never", minimum=0)
+    motion: str = setting(
+        "kinematic", "how the arm moves in lockstep: through poses, or under position control at the speed limits",
+        choices=("kinematic", "position"),
+    )  # fmt: skip
+    mode: str = setting("lockstep", "one step per command, or by the clock", choices=MODES)
+    end_on_contact: bool | None = setting(None, "end an episode at a contact; empty: as the task says")
+    auto_reset: bool = setting(True, "begin the next episode when one is over; otherwise wait for sim/reset")
+    seed: int = setting(0, "fixes every random choice", minimum=0, maximum=MAX_SEED)
+    episodes: int = setting(0, "end after so many episodes; 0: never", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -37,30 +46,34 @@ class DemonstrateOptions(SimOptions):
     """The expert drives, the recorder writes."""
 
     out: str = setting("demonstrations", "directory for the episode bags")
-    samples: int = setting(0, "end after so many recorded steps; 0 = never", minimum=0)
-    noise: float = setting(0.5, "standard deviation of the expert's noise [rad], eq. 6", minimum=0.0)
-    clip_noise: bool = setting(True, "clip the noisy action to the largest step")
+    samples: int = setting(0, "end after so many recorded steps; 0: never", minimum=0)
+    noise: float = setting(0.0, "standard deviation of the noise on the expert's action [rad]", minimum=0.0)
+    clip_noise: bool = setting(False, "clip the noisy action to the largest step")
     rule: str = setting("clipped", "eq. 10 with the last step shortened, or as printed", choices=("clipped", "literal"))
 
 
 @dataclass(frozen=True)
 class DeployOptions(SimOptions):
-    """A trained policy drives the simulated or, with ``sim:=false``, a real arm."""
+    """A trained policy drives the simulated arm, or a real one."""
 
     run: str = setting("", "directory of the trained run")
-    sim: bool = setting(True, "start the simulated arm; false for a real one")
-    explore: bool = setting(False, "sample actions instead of taking the mean")
-    record: str = setting("", "directory to record rollouts in; empty = do not record")
+    image_height: int = setting(AS_TRAINED, "image height [pixels]; 0: the run's", minimum=0, maximum=4096)
+    image_width: int = setting(AS_TRAINED, "image width [pixels]; 0: the run's", minimum=0, maximum=4096)
+    sim: bool = setting(True, "start the simulated arm; false: a real one is there, and the mode is real time")
+    explore: bool = setting(False, "sample actions instead of taking their mean")
+    rollouts: bool = setting(False, "publish each episode for a learner (lockstep)")
+    record: str = setting("", "directory to record episodes in; empty: do not record")
 
 
 @dataclass(frozen=True)
 class TrainOptions(DeployOptions):
-    """A deployed policy that a learner improves."""
+    """A learner improves the policy while it acts."""
 
-    explore: bool = setting(True, "sample actions instead of taking the mean")
+    explore: bool = setting(True, "sample actions instead of taking their mean")
+    rollouts: bool = setting(True, "publish each episode for the learner (lockstep)")
     out: str = setting("trained", "directory for the improved run")
     recipe: str = setting("trpo", "learning recipe: a name in config/recipes, or a YAML file")
-    updates: int = setting(0, "end after so many updates; 0 = never", minimum=0)
+    updates: int = setting(0, "end after so many updates; 0: never", minimum=0)
     save_every: int = setting(10, "save the run every so many updates", minimum=1)
     resume: bool = setting(False, "go on from what out holds")
 
@@ -82,24 +95,35 @@ def options_of(graph: str) -> type:
 
 
 def from_text(options_class: type, texts: Mapping[str, str], where: str) -> Any:
-    """Options from text values, as launch arguments and command lines give them; text that is not a number or a truth
-    value where one is needed is refused."""
-    kinds = field_types(options_class)
-    values = {name: _value(kinds.get(name, str), text) for name, text in texts.items()}
+    """Options from text, as launch arguments are given; an empty text is None where None is possible."""
+    fields = {f.name: f for f in dataclasses.fields(options_class)}
+    values = {name: _value(options_class, name, text) if name in fields else text for name, text in texts.items()}
     return build(options_class, values, where)
 
 
-def field_types(options_class: type) -> dict[str, type]:
-    """The plain type of each option."""
-    hints = typing.get_type_hints(options_class)
-    plain = {}
-    for field in dataclasses.fields(options_class):
-        hint = hints[field.name]
-        if isinstance(hint, types.UnionType):
-            hint = next(h for h in typing.get_args(hint) if h is not type(None))
-        plain[field.name] = hint
-    return plain
+def as_text(options: Any) -> dict[str, str]:
+    """The opposite of `from_text`."""
+    return {name: _text(value) for name, value in as_dict(options).items()}
 
 
-def _value(kind: type, text: str) -> Any:
-    return text if kind is str else yaml.safe_load(text)
+def plain_type(options_class: type, name: str) -> type:
+    """The type of an option, without the None."""
+    hint = typing.get_type_hints(options_class)[name]
+    if isinstance(hint, types.UnionType):
+        return next(h for h in typing.get_args(hint) if h is not type(None))
+    return hint
+
+
+def _value(options_class: type, name: str, text: str) -> Any:
+    if plain_type(options_class, name) is str:
+        return text
+    try:
+        return yaml.safe_load(text)  # a number or a truth value as ROS users write them; empty is None
+    except yaml.YAMLError:
+        return text
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)

@@ -182,6 +182,7 @@ def _spin(node: Node, stop: threading.Event, on_signal: list[Callable[[], None]]
             node.close()
         executor.remove_node(node)
         node.destroy_node()
+        executor.shutdown()
 
 
 @contextlib.contextmanager

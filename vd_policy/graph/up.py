@@ -1,0 +1,86 @@
+"""Runs a graph where there is no ``ros2 launch``: the same node processes, under honcho."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from honcho.manager import SIGNALS, Manager
+from honcho.printer import Message, Printer
+
+from vd_policy.graph.nodes import graph
+from vd_policy.graph.process import NodeSpec, command, environment
+
+INTERRUPTED = tuple(signal_["rc"] for signal_ in SIGNALS.values())
+"""What `up` returns when it was told to stop by SIGINT or SIGTERM: 130, 143."""
+
+OnLine = Callable[[str, str], None]
+"""Called with a node's name (or ``system``) and one line of its output."""
+
+
+def up(name: str, options: Any = None, on_line: OnLine | None = None, *, quiet: bool = False) -> int:
+    """Run a graph until one of its nodes ends; the others are then stopped with SIGTERM, which they take cleanly.
+
+    Must be called in the main thread, since it takes SIGINT and SIGTERM meanwhile.
+
+    Args:
+        name: ``sim``, ``demonstrate``, ``deploy`` or ``train``.
+        options: an instance of that graph's options; None for the defaults.
+        on_line: gets the nodes' output instead of stdout.
+        quiet: drop the nodes' output unless `on_line` takes it.
+
+    Returns:
+        the exit code of the node that ended first (128 + n when signal n ended it), or one of `INTERRUPTED`.
+
+    Raises:
+        BadInput: an option is wrong; nothing has been started.
+    """
+    return run(graph(name, options), on_line, quiet=quiet)
+
+
+def run(nodes: list[NodeSpec], on_line: OnLine | None = None, *, quiet: bool = False) -> int:
+    """`up` for any list of nodes."""
+    printer = _Lines(on_line or _ignore) if on_line or quiet else Printer(sys.stdout)
+    manager = Manager(printer)
+    with tempfile.TemporaryDirectory(prefix="vd_policy-") as folder, _signals_restored():
+        for node in nodes:
+            line = command(node, Path(folder) / f"{node.name}.yaml")
+            # exec: the shell must not stand between a signal and the node
+            manager.add_process(node.name, "exec " + shlex.join(line), env=environment())
+        manager.loop()
+    code = manager.returncode
+    return 128 - code if code < 0 else code
+
+
+class _Lines:
+    """A honcho printer that hands lines to a function."""
+
+    def __init__(self, on_line: OnLine) -> None:
+        self._on_line = on_line
+        self.width = 0
+
+    def write(self, message: Message) -> None:
+        data = message.data
+        text = data.decode(errors="replace") if isinstance(data, bytes) else data
+        for line in text.splitlines():
+            self._on_line(message.name, line)
+
+
+def _ignore(_name: str, _line: str) -> None:
+    """Takes the lines that nobody wants."""
+
+
+@contextmanager
+def _signals_restored() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
