@@ -24,7 +24,17 @@ ROS = [
 ]
 EXPORT = ["onnx", "onnxruntime"]
 BENCH = ["sb3-contrib"]
-TEST = ["pytest", "pytest-timeout", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "colcon-common-extensions"]
+TEST = [
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "packaging",
+    "scipy",
+    "ruff",
+    "mypy",
+    "types-PyYAML",
+    "colcon-common-extensions",
+]
 
 
 def shared_files() -> list[tuple[str, list[str]]]:
@@ -46,6 +56,7 @@ setup(
     maintainer="vd_policy maintainers",
     maintainer_email="maintainers@vd-policy.example.com",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["*/*.j2"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -54,20 +65,24 @@ setup(
     python_requires=">=3.11",
     install_requires=[
         "setuptools",
-        "torch",
-        "numpy",
-        "PyYAML",
         "gymnasium",
-        "pybullet",
-        "ikpy",
-        "rosbags",
-        "mcap",
-        "safetensors",
         "honcho",
-        "tqdm",
-        "matplotlib",
+        "ikpy",
         "imageio-ffmpeg",
+        "Jinja2",
+        "lz4",
+        "matplotlib",
+        "mcap",
+        "numpy",
+        "pillow",
+        "pybullet",
+        "PyYAML",
+        "rosbags",
+        "safetensors",
         "tensorboard",
+        "torch",
+        "tqdm",
+        "zstandard",
     ],
     extras_require={"ros": ROS, "export": EXPORT, "bench": BENCH, "test": [*TEST, *EXPORT]},
     entry_points={
