@@ -12,7 +12,7 @@ import shutil
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
@@ -52,8 +52,8 @@ class DemonstrationSettings:
     image_width: int = setting(128, "[px]", minimum=1)
     motion: str = setting("kinematic", "how the arm moves", choices=("kinematic", "position"))
     rule: str = setting("clipped", "the expert's eq. 10", choices=("clipped", "literal"))
-    noise_std_rad: float = setting(0.0, "standard deviation of the noise on the expert's action [rad]", minimum=0.0)
-    clip_noise: bool = setting(False, "clip the noisy action to the largest step")
+    noise_std_rad: float = setting(0.5, "standard deviation of the noise on the expert's action [rad]", minimum=0.0)
+    clip_noise: bool = setting(True, "clip the noisy action to the largest step, beyond which nothing moves")
     end_on_contact: bool | None = setting(None, "end a demonstration at a contact; None leaves it to the task")
 
 
@@ -118,10 +118,20 @@ def demonstrate(
     if workers < 1:
         raise BadInput("workers", workers, "at least 1", "use 1")
     make_env(settings).close()  # refuses bad settings before anything is touched
-    first = _prepare(out, settings, samples, seed, existing)
+    first = prepare(out, settings, samples, seed, existing)
     with _pool(settings, out, seed, workers) as executor:
         reports = _collect(executor, out, first, samples, window=2 * workers, progress=progress)
-    wall_s = time.monotonic() - began
+    return summary(out, reports, time.monotonic() - began)
+
+
+def recorded(out: Path, first: int = 0) -> list[EpisodeReport]:
+    """What lies in a directory, from episode `first` on, by what the bags say of themselves."""
+    numbered = [bag for bag in bag_paths(out) if bag.name >= episode_name(first)]
+    return [_report(int(bag.name.rpartition("_")[2]), custom_data(bag)) for bag in numbered]
+
+
+def summary(out: Path, reports: list[EpisodeReport], wall_s: float) -> DemonstrationSummary:
+    """Figures of these episodes."""
     usable = [r for r in reports if r.samples]
     size = sum(f.stat().st_size for r in reports for f in (out / episode_name(r.index)).iterdir())
     return DemonstrationSummary(
@@ -135,8 +145,12 @@ def demonstrate(
     )
 
 
-def _prepare(out: Path, settings: DemonstrationSettings, samples: int, seed: int, existing: str) -> int:
-    """The number of the first episode, after `existing` has been minded."""
+def prepare(out: Path, settings: DemonstrationSettings, samples: int, seed: int, existing: str) -> int:
+    """Ready the directory as `existing` says; returns the number of the first episode to make.
+
+    Raises:
+        BadInput: `out` is no directory, or holds what `existing` does not allow.
+    """
     if existing not in EXISTING:
         raise BadInput("existing", existing, "one of " + ", ".join(EXISTING), "choose one of them")
     if out.exists() and not out.is_dir():
@@ -172,7 +186,7 @@ def _check_same_run(out: Path, mine: dict[str, Any], samples: int) -> None:
         key = differing[0]
         raise BadInput(f"--resume: {key}", mine[key], f"{theirs.get(key)!r}, as the run was begun",
                        "repeat the first command, or use --append or --overwrite")  # fmt: skip
-    made = sum(_report(0, custom_data(bag)).samples for bag in bag_paths(out))
+    made = sum(report.samples for report in recorded(out))
     if made > samples:
         raise BadInput("--samples", samples, f"at least the {made} that {out} holds", "ask for as many or more")
 
@@ -230,7 +244,7 @@ def cuts(steps: list[int], excess: int) -> dict[int, int]:
     return {last: MIN_STEPS} if giver is None else {giver: steps[giver] - 1, last: MIN_STEPS}
 
 
-def _in_order(executor: Executor, out: Path, first: int, window: int) -> Iterator[EpisodeReport]:
+def _in_order(executor: Executor, out: Path, first: int, window: int) -> Generator[EpisodeReport, None, None]:
     """Reports of episodes `first`, `first` + 1, ...; those begun beyond the last one taken are removed on close."""
     pending: deque[Future[EpisodeReport]] = deque()
     following = first
@@ -270,15 +284,16 @@ class Demonstrator:
         if path.exists() and max_steps is None and (custom := custom_data(path)).get("reason") != CUT:
             return _report(index, custom)
         shutil.rmtree(path, ignore_errors=True)
-        with EpisodeWriter(self._out, index, self._info(index)) as writer:
-            outcome = self._demonstrate(index, writer, max_steps)
+        info = self._info(index)
+        with EpisodeWriter(self._out, index, info) as writer:
+            outcome = self._demonstrate(index, StepWriter(writer, info, self.env.camera), max_steps)
         return EpisodeReport(index, outcome.step, outcome.success, outcome.failure)
 
-    def _demonstrate(self, index: int, writer: EpisodeWriter, max_steps: int | None) -> Outcome:
+    def _demonstrate(self, index: int, steps: StepWriter, max_steps: int | None) -> Outcome:
         env, seed = self.env, self._seeds.integer("episode", index)
         obs, info = env.reset(seed=seed)
         expert = Expert(env.goals(), env.robot.continuous, self._expert)
-        rng, steps = Seeds(seed).rng("expert"), StepWriter(writer, env.camera)
+        rng = Seeds(seed).rng("expert")
         outcome = self._outcome(index, seed, 0, 0.0, False, False, info)
         steps.observation(obs, env.q, outcome)
         while not outcome.last:

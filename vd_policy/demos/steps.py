@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vd_policy.demos.factory import RosbagsFactory
+from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.writer import EpisodeWriter
 from vd_policy.messages.images import camera_info, encode_color, encode_depth
 from vd_policy.messages.joints import encode_joints
@@ -35,12 +36,13 @@ class StepWriter:
 
     Args:
         writer: the open bag.
+        info: what it says of itself.
         camera: has ``matrix`` (3, 3) [pixel], ``height``, ``width`` and ``frame_id``.
     """
 
-    def __init__(self, writer: EpisodeWriter, camera: Any) -> None:
-        self._writer, self._camera, self._factory = writer, camera, RosbagsFactory()
-        self._period_ns = round(writer.info.period_s * 1e9)
+    def __init__(self, writer: EpisodeWriter, info: EpisodeInfo, camera: Any) -> None:
+        self._writer, self._info, self._camera, self._factory = writer, info, camera, RosbagsFactory()
+        self._period_ns = round(info.period_s * 1e9)
 
     def stamp_ns(self, step: int) -> int:
         """The stamp of the observation after `step` steps."""
@@ -58,7 +60,7 @@ class StepWriter:
         frame = camera.frame_id
         information = camera_info(make, camera.matrix, camera.height, camera.width, stamp, frame)
         for topic, msg in (
-            (JOINT_STATES, encode_joints(make, self._writer.info.joints, q_rad, stamp)),
+            (JOINT_STATES, encode_joints(make, self._info.joints, q_rad, stamp)),
             (COLOR, encode_color(make, obs["rgb"], stamp, frame)),
             (COLOR_INFO, information),
             (DEPTH, encode_depth(make, obs["depth"], stamp, frame)),
@@ -69,7 +71,7 @@ class StepWriter:
 
     def answer(self, step: int, label_rad: np.ndarray, command_rad: np.ndarray, executed_rad: np.ndarray) -> None:
         """The answers to the observation of `step`: absolute joint targets [rad], (J,) each."""
-        info, stamp = self._writer.info, self.stamp_ns(step)
+        info, stamp = self._info, self.stamp_ns(step)
         for topic, target, sender in (
             (EXPERT_ACTION, label_rad, info.source),
             (COMMAND, command_rad, info.source),

@@ -39,11 +39,11 @@ class EpisodeWriter:
     Args:
         directory: where the episodes lie; made when missing.
         index: number of the episode; an existing bag of that number is never overwritten.
-        info: what the bag says of itself.
+        info: what the bag says of itself; None for a recording of which that is not known.
         compress: zstd chunks (lossless).
     """
 
-    def __init__(self, directory: str | Path, index: int, info: EpisodeInfo, *, compress: bool = True) -> None:
+    def __init__(self, directory: str | Path, index: int, info: EpisodeInfo | None, *, compress: bool = True) -> None:
         self.path = Path(directory) / episode_name(index)
         self.info = info
         self.last_outcome: Outcome | None = None
@@ -61,9 +61,10 @@ class EpisodeWriter:
             self._temporary.parent.mkdir(parents=True, exist_ok=True)
             check_space(self._temporary.parent)
             self._temporary.mkdir()
-            write_json(self._temporary / INFO_FILE, as_dict(info))
+            if info is not None:
+                write_json(self._temporary / INFO_FILE, as_dict(info))
             self._writer.open()
-            for topic in RECORDED:  # every topic is in every bag, silent or not: its count then says 0
+            for topic in RECORDED if info is not None else ():  # in every bag, silent or not: its count then says 0
                 self._connect(topic, TOPICS[topic].type)
 
     @property
@@ -106,7 +107,7 @@ class EpisodeWriter:
         Args:
             extra: more ``custom_data``.
         """
-        custom = {**self.info.to_custom(), **closing_data(self.last_outcome), **(extra or {})}
+        custom = {**(self.info.to_custom() if self.info else {}), **closing_data(self.last_outcome), **(extra or {})}
         custom["checksums"] = json.dumps({bag_topic(t): total & (2**64 - 1) for t, total in self._checksums.items()})
         for key, value in custom.items():
             self._writer.set_custom_data(key, value)

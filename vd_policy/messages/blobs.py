@@ -37,11 +37,11 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 def pack_episode(episode: Episode) -> bytes:
     """One episode as safetensors bytes; `unpack_episode` gives the same bits back."""
     episode.check("episode to send")
-    arrays = {**{k: episode.obs[k] for k in OBS_KEYS}, "action": episode.action, "applied": episode.applied,
-              "reward": episode.reward, "log_prob": episode.log_prob, "scene": episode.scene}  # fmt: skip
+    names = ("action", "applied", "reward", "log_prob", "scene")
+    arrays = {**{k: episode.obs[k] for k in OBS_KEYS}, **{name: getattr(episode, name) for name in names}}
     if episode.label is not None:
         arrays["label"] = episode.label
-    tensors = {name: np.ascontiguousarray(a, dtype=_EPISODE_TYPES[name][0]) for name, a in arrays.items()}
+    tensors: dict[str, np.ndarray] = {n: np.ascontiguousarray(a, _EPISODE_TYPES[n][0]) for n, a in arrays.items()}
     scalars = {name: kind(getattr(episode, name)) for name, kind in _EPISODE_SCALARS.items()}
     return _pack("episode", tensors, scalars)
 
@@ -71,7 +71,8 @@ def unpack_episode(data: bytes) -> Episode:
             raise BadInput(f"episode: {name} shape", tensors[name].shape, str(tensors["action"].shape), "send (T, A)")
     obs = {key: tensors.pop(key) for key in OBS_KEYS}
     label = tensors.pop("label", None)
-    return Episode(obs=obs, label=label, **tensors, **{k: scalars[k] for k in _EPISODE_SCALARS}).check("episode")
+    values: dict[str, Any] = {**tensors, **{k: scalars[k] for k in _EPISODE_SCALARS}}
+    return Episode(obs=obs, label=label, **values).check("episode")
 
 
 def pack_weights(tensors: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ from vd_policy.messages.header import header
 from vd_policy.messages.types import MessageFactory, as_array
 
 COLOR_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
-DEPTH_TYPES = {"16UC1": np.dtype("u2"), "32FC1": np.dtype("f4")}
+DEPTH_TYPES: dict[str, np.dtype] = {"16UC1": np.dtype("u2"), "32FC1": np.dtype("f4")}
 MAX_SIDE = 16384
 MAX_DEPTH_MM = 65535
 

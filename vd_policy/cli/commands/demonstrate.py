@@ -1,0 +1,156 @@
+"""Record expert demonstrations as episode bags.
+
+The expert steers the simulated arm to the cup by inverse kinematics; what is executed carries noise, what is recorded
+as the label does not. In-process by default; --graph runs the same through the ROS graph. Episodes depend on --seed
+alone, so --resume completes an interrupted recording to what it would have become.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.cli.arguments import number, whole
+from vd_policy.cli.result import Result
+
+if TYPE_CHECKING:
+    from vd_policy.demos.demonstrate import DemonstrationSettings, DemonstrationSummary
+
+WATCH_PERIOD_S = 1.0
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the episode bags")
+    parser.add_argument("--task", default="reach", help="a name in config/tasks or a YAML file (reach)")
+    parser.add_argument("--robot", default="j2n6s300", help="a name in config/robots or a YAML file (j2n6s300)")
+    parser.add_argument("--samples", type=whole(2, 100_000_000), default=8000, metavar="N",
+                        help="state-label pairs, exactly (8000)")  # fmt: skip
+    parser.add_argument("--noise", type=number(0.0, 10.0), default=0.5, metavar="RAD",
+                        help="standard deviation of the noise on the executed action (0.5)")  # fmt: skip
+    parser.add_argument("--rule", choices=("clipped", "literal"), default="clipped",
+                        help="eq. 10 with the last step shortened, or as printed (clipped)")  # fmt: skip
+    parser.add_argument("--end-on-contact", action=argparse.BooleanOptionalAction, default=None,
+                        help="whether touching the table ends a demonstration (as the task says)")  # fmt: skip
+    parser.add_argument("--image-size", type=whole(8, 4096), default=128, metavar="PX",
+                        help="rows and columns of the images (128)")  # fmt: skip
+    parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
+                        help="how the arm moves: through poses, or at the real speed limits (kinematic)")  # fmt: skip
+    parser.add_argument("--workers", type=whole(1, 256), default=2, metavar="K", help="processes (2)")
+    parser.add_argument("--graph", action="store_true", help="through the ROS graph: sim, expert, safety, recorder")
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument("--append", action="store_true", help="add as many pairs again to what DIR holds")
+    there.add_argument("--resume", action="store_true", help="complete the interrupted recording in DIR")
+    there.add_argument("--overwrite", action="store_true", help="delete the episodes in DIR first")
+
+
+def run(args: argparse.Namespace) -> Result:
+    from vd_policy.demos.demonstrate import DemonstrationSettings
+
+    existing = next((name for name in ("append", "resume", "overwrite") if getattr(args, name)), "refuse")
+    settings = DemonstrationSettings(
+        task=args.task,
+        robot=args.robot,
+        image_height=args.image_size,
+        image_width=args.image_size,
+        motion=args.motion,
+        rule=args.rule,
+        noise_std_rad=args.noise,
+        end_on_contact=args.end_on_contact,
+    )
+    make = _through_the_graph if args.graph else _in_process
+    return _result(args, make(args, settings, existing))
+
+
+def _in_process(args: argparse.Namespace, settings: DemonstrationSettings, existing: str) -> DemonstrationSummary:
+    from tqdm import tqdm
+
+    from vd_policy.demos.demonstrate import demonstrate
+
+    with tqdm(total=args.samples, unit="sample", disable=None, leave=False) as bar:
+        return demonstrate(settings, args.samples, args.out, seed=args.seed, workers=args.workers, existing=existing,
+                           progress=bar.update)  # fmt: skip
+
+
+def _through_the_graph(
+    args: argparse.Namespace, settings: DemonstrationSettings, existing: str
+) -> DemonstrationSummary:
+    """Run sim, expert, safety and recorder until the recorder has enough."""
+    from vd_policy.demos.demonstrate import prepare, recorded, summary
+    from vd_policy.graph.options import DemonstrateOptions
+    from vd_policy.graph.up import INTERRUPTED, up
+
+    for option, given in (("--resume", args.resume), ("--motion", args.motion != "kinematic"),
+                          ("--end-on-contact", args.end_on_contact is not None)):  # fmt: skip
+        if given:
+            raise BadInput(f"{option} with --graph", True, "in-process only", f"leave out {option} or --graph")
+    options = DemonstrateOptions(task=args.task, robot=args.robot, image_height=args.image_size,
+                                 image_width=args.image_size, seed=args.seed, out=str(args.out), samples=args.samples,
+                                 noise=args.noise, clip_noise=settings.clip_noise, rule=args.rule)  # fmt: skip
+    first, began = prepare(args.out, settings, args.samples, args.seed, existing), time.monotonic()
+    lines: list[str] = []
+    with _watching(args.out, first, args.samples):
+        code = up("demonstrate", options, on_line=lambda name, line: lines.append(f"{name}: {line}"))
+    if code in INTERRUPTED:
+        raise KeyboardInterrupt
+    if code != 0:
+        said = "; ".join(lines[-3:])
+        raise VdPolicyError(f"the graph ended with exit code {code}: {said}; whole episodes are intact in {args.out}")
+    return summary(args.out, recorded(args.out, first), time.monotonic() - began)
+
+
+@contextmanager
+def _watching(out: Path, first: int, samples: int) -> Iterator[None]:
+    """A progress bar of what has arrived in the directory."""
+    from tqdm import tqdm
+
+    from vd_policy.demos.demonstrate import recorded
+
+    over = threading.Event()
+
+    def watch(bar: Any) -> None:
+        while not over.wait(WATCH_PERIOD_S):
+            bar.update(sum(r.samples for r in recorded(out, first)) - bar.n)
+
+    with tqdm(total=samples, unit="sample", disable=None, leave=False) as bar:
+        thread = threading.Thread(target=watch, args=(bar,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def _result(args: argparse.Namespace, made: DemonstrationSummary) -> Result:
+    megabytes = made.bytes_on_disk / 1e6
+    figures = {
+        "out": args.out,
+        "task": args.task,
+        "robot": args.robot,
+        "noise_rad": args.noise,
+        "rule": args.rule,
+        "image_height": args.image_size,
+        "image_width": args.image_size,
+        "samples": made.samples,
+        "episodes": made.episodes,
+        "successes": made.successes,
+        "failures": made.failures,
+        "episodes_too_short": made.too_short,
+        "wall_s": made.wall_s,
+        "samples_per_s": made.samples / made.wall_s,
+        "size_mb": megabytes,
+    }
+    rows = [
+        ("samples", f"{made.samples} in {made.episodes} episodes"),
+        ("episodes that succeed", f"{made.successes}, in contact {made.failures}, too short to use {made.too_short}"),
+        ("time", f"{made.wall_s:.1f} s, {made.samples / made.wall_s:.0f} samples/s"),
+        ("size", f"{megabytes:.1f} MB, {1000 * megabytes / max(made.samples, 1):.1f} MB per 1000 samples"),
+    ]
+    title = f"{args.out}: {args.task} with {args.robot}, noise {args.noise} rad, {args.rule}, seed {args.seed}"
+    return Result(ok=True, figures=figures, text="\n".join([title, *(f"  {k:<22} {v}" for k, v in rows)]))

@@ -1,0 +1,267 @@
+"""Says what is in a directory of episode bags, and what is wrong with it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from vd_policy.demos.reader import Bag, RawMessage, UnusableEpisode, open_bag
+from vd_policy.demos.recording import MIN_STEPS, Recording, read_recording
+from vd_policy.demos.storage import bag_paths, unfinished_paths
+from vd_policy.messages.topics import CLOCK, EXPERT_ACTION, RECORDED, ROLLOUT, WEIGHTS
+
+FROZEN_MOTION_RAD = 0.02
+"""A camera that sees the arm must change its picture when a joint moves farther than this."""
+FROZEN_STEPS = 2
+"""Unchanged pictures in a row, the arm moving, that make a frozen camera."""
+MIN_DEPTH_VALID = 0.05
+"""Least share of pixels with a depth; a simulated table fills 0.7 of the picture, the sky above it has none."""
+SPARSE = 0.2
+"""A topic whose rate falls below this share of its usual one is named."""
+SHOWN = 30
+_HEADERLESS = {CLOCK, ROLLOUT, WEIGHTS}
+
+
+@dataclass
+class TopicReport:
+    """One topic of one bag."""
+
+    topic: str
+    type: str
+    count: int = 0
+    promised: int = 0
+    """Messages that the metadata speaks of."""
+    rate_hz: float = 0.0
+    """Mean, by the time of receipt."""
+    longest_gap_s: float = 0.0
+    stamps_backwards: int = 0
+    """Messages whose header stamp lies before that of the message before."""
+
+
+@dataclass
+class EpisodeReport:
+    """One bag."""
+
+    name: str
+    storage: str = ""
+    bytes_on_disk: int = 0
+    topics: list[TopicReport] = field(default_factory=list)
+    steps: int = 0
+    outcome: str = ""
+    samples: int = 0
+    """Steps with a whole observation and a label."""
+    label_coverage: float = 0.0
+    """Share of the steps that have a label."""
+    image_size: tuple[int, int] | None = None
+    frozen_images: int = 0
+    """Steps whose picture is that of the step before although the arm moved."""
+    depth_valid_mean: float = 0.0
+    depth_valid_min: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Worth knowing, and no fault."""
+
+
+@dataclass
+class Inspection:
+    """A whole directory."""
+
+    directory: Path
+    episodes: list[EpisodeReport]
+    problems: list[str]
+    """Of the directory as a whole; those of an episode are in its report."""
+
+    @property
+    def all_problems(self) -> list[str]:
+        """Every problem with the bag that it is in."""
+        return self.problems + [f"{e.name}: {p}" for e in self.episodes for p in e.problems]
+
+    def figures(self) -> dict[str, Any]:
+        """For scripts."""
+        used = [e for e in self.episodes if e.samples and e.steps >= MIN_STEPS]
+        return {
+            "episodes": len(self.episodes),
+            "usable_episodes": len(used),
+            "samples": sum(e.samples for e in used),
+            "successes": sum(e.outcome == "success" for e in self.episodes),
+            "bytes": sum(e.bytes_on_disk for e in self.episodes),
+            "problems": self.all_problems,
+            "per_episode": [asdict(e) for e in self.episodes],
+        }
+
+
+def inspect(directory: str | Path, progress: Callable[[int, int], None] | None = None) -> Inspection:
+    """Read every bag in `directory` (or the one bag that it is) from end to end.
+
+    Args:
+        progress: called with (bags done, bags in all).
+
+    Raises:
+        Missing: there is no such directory.
+    """
+    directory = Path(directory)
+    bags = bag_paths(directory)
+    episodes = []
+    for index, bag in enumerate(bags):
+        episodes.append(inspect_bag(bag))
+        if progress is not None:
+            progress(index + 1, len(bags))
+    problems = [f"{p.name}: a recording that was never closed; run `vd_policy recover {directory}`"
+                for p in unfinished_paths(directory)]  # fmt: skip
+    if not bags:
+        problems.append(f"{directory}: no episode bags")
+    _name_sparse_topics(episodes)
+    return Inspection(directory, episodes, problems + _differences(episodes))
+
+
+def inspect_bag(path: Path) -> EpisodeReport:
+    """One bag; whatever is wrong with it ends up in `problems`."""
+    report = EpisodeReport(path.name, bytes_on_disk=sum(f.stat().st_size for f in path.iterdir() if f.is_file()))
+    try:
+        with open_bag(path) as bag:
+            report.storage = bag.storage
+            report.topics = _topics(bag)
+            report.problems += _storage_problems(bag, report)
+        recording = read_recording(path)
+        _judge(recording, report)
+    except UnusableEpisode as error:
+        (report.notes if error.reason == "too short" else report.problems).append(f"{error.reason}: {error}")
+    return report
+
+
+def _topics(bag: Bag) -> list[TopicReport]:
+    """Count and time the messages of every topic in one pass."""
+    reports = {t: TopicReport(t, kind, promised=bag.counts[t]) for t, kind in bag.types.items()}
+    first: dict[str, int] = {}
+    last: dict[str, RawMessage] = {}
+    for message in bag.messages():
+        report = reports[message.topic]
+        report.count += 1
+        first.setdefault(message.topic, message.log_ns)
+        if before := last.get(message.topic):
+            report.longest_gap_s = max(report.longest_gap_s, (message.log_ns - before.log_ns) / 1e9)
+            report.stamps_backwards += _stamp(message) < _stamp(before)
+        last[message.topic] = message
+    for topic, report in reports.items():
+        if report.count > 1 and last[topic].log_ns > first[topic]:
+            report.rate_hz = (report.count - 1) * 1e9 / (last[topic].log_ns - first[topic])
+    return list(reports.values())
+
+
+def _stamp(message: RawMessage) -> int:
+    """The header's stamp [ns], read from the front of the CDR bytes without decoding the message; 0 where none."""
+    if message.topic in _HEADERLESS or len(message.cdr) < 12:
+        return 0
+    seconds, nanoseconds = struct.unpack_from("<iI" if message.cdr[1] & 1 else ">iI", message.cdr, 4)
+    return seconds * 10**9 + nanoseconds
+
+
+def _storage_problems(bag: Bag, report: EpisodeReport) -> list[str]:
+    problems = [
+        f"{t.topic}: {t.count} of {t.promised} messages are there" for t in report.topics if t.count != t.promised
+    ]
+    problems += [f"{topic}: damaged: the bytes are not those that were written" for topic in bag.damaged_topics()]
+    problems += [f"{t.topic}: {t.stamps_backwards} stamps run backwards" for t in report.topics if t.stamps_backwards]
+    counts = {name: bag.counts[topic] for topic, name in bag.table_names().items()}
+    problems += [f"{name}: no messages" for name in RECORDED if not counts.get(name)]
+    return problems
+
+
+def _judge(recording: Recording, report: EpisodeReport) -> None:
+    """Steps, outcome, labels and pictures."""
+    stamps = sorted(recording.outcome)
+    if stamps:
+        last = recording.outcome[stamps[-1]]
+        report.steps = last.step
+        report.outcome = (
+            ("success" if last.success else "failure" if last.failure else "horizon") if last.last else "unfinished"
+        )
+    acted = [s for s, _ in recording.steps()[:-1]]
+    whole = [s for s in stamps if recording.has_observation(s)]
+    report.samples = sum(s in recording.label and recording.has_observation(s) for s in acted)
+    report.label_coverage = sum(s in recording.label for s in acted) / len(acted)
+    if report.outcome == "unfinished":
+        report.problems.append("unfinished: its last outcome neither terminates nor truncates the episode")
+    if len(whole) < len(stamps):
+        lacking = {k: sum(s not in v for s in stamps) for k, v in
+                   (("joint states", recording.q), ("colour", recording.rgb), ("depth", recording.depth))}  # fmt: skip
+        named = ", ".join(f"{kind} at {n}" for kind, n in lacking.items() if n)
+        report.problems.append(f"observations missing: of {len(stamps)} steps {named}")
+    if 0 < report.label_coverage < 1:
+        report.problems.append(f"{EXPERT_ACTION}: only {report.label_coverage:.0%} of the steps have a label")
+    if whole:
+        _judge_images(recording, whole, report)
+
+
+def _judge_images(recording: Recording, stamps: list[int], report: EpisodeReport) -> None:
+    """Sizes, frozen pictures and holes in the depth."""
+    report.image_size = recording.rgb[stamps[0]].shape[:2]
+    valid = [float((recording.depth[s] > 0).mean()) for s in stamps]
+    report.depth_valid_mean, report.depth_valid_min = float(np.mean(valid)), float(np.min(valid))
+    in_a_row = longest = 0
+    for before, now in zip(stamps, stamps[1:]):
+        moved = np.abs(recording.q[now] - recording.q[before]).max() > FROZEN_MOTION_RAD
+        frozen = bool(moved) and np.array_equal(recording.rgb[now], recording.rgb[before])
+        report.frozen_images += frozen
+        in_a_row = in_a_row + 1 if frozen else 0
+        longest = max(longest, in_a_row)
+    if longest >= FROZEN_STEPS:
+        report.problems.append(f"frozen camera: the picture stayed the same for {longest} steps while the arm moved")
+    if report.depth_valid_min < MIN_DEPTH_VALID:
+        report.problems.append(f"depth: only {report.depth_valid_min:.1%} of the pixels are valid in the worst step")
+
+
+def _name_sparse_topics(episodes: list[EpisodeReport]) -> None:
+    """Name topics that came far more rarely than in the other bags."""
+    rates: dict[str, list[float]] = {}
+    for topic in (t for e in episodes for t in e.topics if t.rate_hz):
+        rates.setdefault(topic.topic, []).append(topic.rate_hz)
+    usual = {topic: median(values) for topic, values in rates.items()}
+    for episode in episodes:
+        for topic in episode.topics:
+            if 0 < topic.rate_hz < SPARSE * usual[topic.topic]:
+                episode.problems.append(
+                    f"{topic.topic}: {topic.rate_hz:.3g} Hz, where {usual[topic.topic]:.3g} Hz is usual"
+                )
+
+
+def _differences(episodes: list[EpisodeReport]) -> list[str]:
+    sizes = sorted({e.image_size for e in episodes if e.image_size})
+    return [f"image sizes differ between episodes: {', '.join(f'{h}x{w}' for h, w in sizes)}"] if len(sizes) > 1 else []
+
+
+def table(inspection: Inspection) -> str:
+    """For people: a line for each of the first episodes and each with a problem, one a topic, then the problems."""
+    lines = [f"{'episode':<18}{'steps':>6}{'samples':>8}  {'outcome':<11}{'MB':>7}  {'depth valid':>11}  {'frozen':>6}"]
+    shown = [e for i, e in enumerate(inspection.episodes) if i < SHOWN or e.problems]
+    for e in shown:
+        lines.append(f"{e.name:<18}{e.steps:>6}{e.samples:>8}  {e.outcome or '-':<11}{e.bytes_on_disk / 1e6:>7.2f}"
+                     f"  {e.depth_valid_mean:>11.0%}  {e.frozen_images:>6}")  # fmt: skip
+    if hidden := len(inspection.episodes) - len(shown):
+        lines.append(f"... and {hidden} more without a problem")
+    lines += ["", *_topic_table(inspection.episodes)]
+    notes = [f"note: {e.name}: {note}" for e in inspection.episodes for note in e.notes]
+    problems = [f"problem: {p}" for p in inspection.all_problems]
+    figures = inspection.figures()
+    total = f"{figures['usable_episodes']} of {figures['episodes']} episodes usable, {figures['samples']} samples"
+    return "\n".join([*lines, "", *notes, *problems, f"{total}, {len(problems)} problems"])
+
+
+def _topic_table(episodes: list[EpisodeReport]) -> list[str]:
+    """Each topic over all episodes."""
+    merged: dict[str, list[TopicReport]] = {}
+    for topic in (t for e in episodes for t in e.topics):
+        merged.setdefault(topic.topic, []).append(replace(topic))
+    lines = [f"{'topic':<48}{'messages':>9}{'Hz':>9}{'longest gap s':>15}{'backwards':>11}"]
+    for name, reports in merged.items():
+        rates = [r.rate_hz for r in reports if r.rate_hz]
+        count, backwards = sum(r.count for r in reports), sum(r.stamps_backwards for r in reports)
+        rate, gap = median(rates) if rates else 0.0, max(r.longest_gap_s for r in reports)
+        lines.append(f"{name:<48}{count:>9}{rate:>9.3g}{gap:>15.3g}{backwards:>11}")
+    return lines if merged else []
