@@ -9,6 +9,8 @@ import numpy as np
 from vd_policy.arm.kinematics import Kinematics
 
 RESOLUTION_M = 0.002
+PROBES = 9
+"""Distances tried to find one in reach."""
 
 
 def reachable_radii(
@@ -28,18 +30,17 @@ def reachable_radii(
         collides: as `Kinematics.goals_over` takes it.
 
     Returns:
-        (inner, outer) [m], both with goals, within `RESOLUTION_M` of the edge of what is in reach; or None where the
-        interval's middle has no goals.
+        (inner, outer) [m], both with goals, within `RESOLUTION_M` of the edge of what is in reach; or None where no
+        distance is.
     """
 
     def reachable(radius: float) -> bool:
         return len(kinematics.goals_over(np.array([radius, 0.0, height_m]), collides=collides, count_max=1)) > 0
 
-    inner, outer = radii_m
-    middle = 0.5 * (inner + outer)
-    if not reachable(middle):
+    inside = next((float(radius) for radius in np.linspace(*radii_m, PROBES) if reachable(radius)), None)
+    if inside is None:
         return None
-    return _edge(middle, inner, reachable), _edge(middle, outer, reachable)
+    return _edge(inside, radii_m[0], reachable), _edge(inside, radii_m[1], reachable)
 
 
 def _edge(good: float, asked: float, reachable: Callable[[float], bool]) -> float:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from vd_policy.sim.camera import Camera
-from vd_policy.sim.scene import Scene
+from vd_policy.sim.scene import Scene, picture_of_the_table
 
 
 class Compositor:
     """Renders a scene for one camera at half the cost of drawing everything, bit for bit the same.
 
     Args:
-        scene: its table is drawn once, here, and hidden from then on.
+        scene: one that does not draw the table.
         camera: the camera.
     """
 
     def __init__(self, scene: Scene, camera: Camera) -> None:
         self._scene, self._camera = scene, camera
-        scene.show(table=True, arm=False, cup=False)
-        rgba, buffer = scene.render(camera)
-        scene.show(table=False)
+        rgba, buffer = picture_of_the_table(camera)
         self._rgb = np.ascontiguousarray(rgba[..., :3])
         self._buffer = buffer.copy()
         self._depth_mm = camera.millimetres(self._buffer)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from typing import Any
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from vd_policy.base.resources import resource
 from vd_policy.sim.bullet import load_bullet
 from vd_policy.sim.camera import Camera
 
+TABLE, CUP = resource("urdf", "table.urdf"), resource("urdf", "cup.urdf")
 PHYSICS_STEP_S = 1.0 / 240.0
 POSITION_GAIN = 0.5
 """Share of the position error that the motor removes in one physics step: settles within 0.1 s of arriving."""
@@ -27,7 +29,7 @@ class Scene:
     Args:
         spec: the robot.
         cup_is_solid: whether the arm can touch the cup.
-        show_table: draw the table. Environments leave it out and composite over a cached image of it.
+        show_table: draw the table; left out where images are laid over a cached picture of it.
     """
 
     def __init__(self, spec: RobotSpec, *, cup_is_solid: bool = False, show_table: bool = True) -> None:
@@ -39,23 +41,20 @@ class Scene:
         bullet.setGravity(0, 0, -9.81, physicsClientId=self._client)
         touching_itself = bullet.URDF_USE_SELF_COLLISION | bullet.URDF_USE_SELF_COLLISION_EXCLUDE_PARENT
         self._arm = self._load(spec.urdf, touching_itself)
-        self._table = self._load(resource("urdf", "table.urdf"))
-        self._cup = self._load(resource("urdf", "cup.urdf"))
+        self._table = self._load(TABLE)
+        self._cup = self._load(CUP)
+        # PyBullet puts a body where its centre of mass shall be, not its origin.
+        self._cup_centre = np.array(bullet.getDynamicsInfo(self._cup, -1, physicsClientId=self._client)[3])
         self._name_parts()
         self._choose_contacts(cup_is_solid)
-        if not show_table:
-            self.show(table=False)
+        if not show_table:  # TinyRenderer skips what has no opacity
+            bullet.changeVisualShape(self._table, -1, rgbaColor=(1.0, 1.0, 1.0, 0.0), physicsClientId=self._client)
         self._set_fingers()
         self.set_joints(np.array(spec.home_rad))
         self._start = bullet.saveState(physicsClientId=self._client)
 
-    def _load(self, path: Any, flags: int = 0) -> int:
-        return self._bullet.loadURDF(
-            str(path),
-            useFixedBase=True,
-            flags=flags | self._bullet.URDF_USE_INERTIA_FROM_FILE,
-            physicsClientId=self._client,
-        )
+    def _load(self, path: Path, flags: int = 0) -> int:
+        return _load(self._bullet, self._client, path, flags)
 
     def _name_parts(self) -> None:
         """Index joints and links by name; a link has the index of the joint above it, the base -1."""
@@ -84,18 +83,11 @@ class Scene:
             self._bullet.resetJointState(self._arm, index, angle, physicsClientId=self._client)
             self._set_motor(index, angle)
 
-    def show(self, *, table: bool = True, arm: bool = True, cup: bool = True) -> None:
-        """Draw these bodies and hide the others; TinyRenderer skips what has no opacity."""
-        for body, visible in ((self._table, table), (self._arm, arm), (self._cup, cup)):
-            for shape in self._bullet.getVisualShapeData(body, physicsClientId=self._client):
-                colour = (*shape[7][:3], 1.0 if visible else 0.0)
-                self._bullet.changeVisualShape(body, shape[1], rgbaColor=colour, physicsClientId=self._client)
-
     def restart(self, cup_m: np.ndarray) -> None:
         """Home and at rest, bit for bit the same however the last episode went, with the cup's foot at `cup_m`."""
         self._bullet.restoreState(stateId=self._start, physicsClientId=self._client)
-        upright = (0.0, 0.0, 0.0, 1.0)
-        self._bullet.resetBasePositionAndOrientation(self._cup, cup_m.tolist(), upright, physicsClientId=self._client)
+        centre, upright = (cup_m + self._cup_centre).tolist(), (0.0, 0.0, 0.0, 1.0)
+        self._bullet.resetBasePositionAndOrientation(self._cup, centre, upright, physicsClientId=self._client)
 
     def set_joints(self, q: np.ndarray) -> None:
         """Put the arm at joint angles (J,) [rad], at rest."""
@@ -185,9 +177,28 @@ class Scene:
 
     def render(self, camera: Camera, *, shadow: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """What the camera sees: rgba u8 (H, W, 4) and the depth buffer f32 (H, W), 1.0 where nothing is."""
-        _, _, rgba, depth, _ = self._bullet.getCameraImage(
-            camera.width, camera.height, camera.view, camera.projection, shadow=int(shadow),
-            renderer=self._bullet.ER_TINY_RENDERER, flags=self._bullet.ER_NO_SEGMENTATION_MASK,
-            physicsClientId=self._client,
-        )  # fmt: skip
-        return rgba, depth
+        return _picture(self._bullet, self._client, camera, shadow)
+
+
+def picture_of_the_table(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """What the camera sees of the things that never move, as `Scene.render` gives it."""
+    bullet = load_bullet()
+    client = bullet.connect(bullet.DIRECT)
+    try:
+        _load(bullet, client, TABLE)
+        return _picture(bullet, client, camera, shadow=False)
+    finally:
+        bullet.disconnect(physicsClientId=client)
+
+
+def _load(bullet: ModuleType, client: int, path: Path, flags: int = 0) -> int:
+    flags |= bullet.URDF_USE_INERTIA_FROM_FILE
+    return bullet.loadURDF(str(path), useFixedBase=True, flags=flags, physicsClientId=client)
+
+
+def _picture(bullet: ModuleType, client: int, camera: Camera, shadow: bool) -> tuple[np.ndarray, np.ndarray]:
+    _, _, rgba, depth, _ = bullet.getCameraImage(
+        camera.width, camera.height, camera.view, camera.projection, shadow=int(shadow),
+        renderer=bullet.ER_TINY_RENDERER, flags=bullet.ER_NO_SEGMENTATION_MASK, physicsClientId=client,
+    )  # fmt: skip
+    return rgba, depth

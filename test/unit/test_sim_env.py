@@ -1,0 +1,266 @@
+"""The environment as its users see it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from vd_policy.arm.expert import Expert
+from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.sim.env import ArmEnv
+from vd_policy.sim.tasks import load_task
+
+CUP = (0.5, 0.1, 0.0)
+INTO_THE_TABLE = np.array([0, 1, 0, 0, 0, 0], dtype=np.float32)
+SMALL = {"image_height": 32, "image_width": 32}
+
+DIGEST = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_sim_env import digest
+print(digest({motion!r}))
+"""
+
+
+def small(**options) -> ArmEnv:
+    return ArmEnv(**{**SMALL, **options})
+
+
+def digest(motion: str = "kinematic") -> str:
+    """SHA-256 of every observation, reward and ending of three random episodes."""
+    env, total, rng = small(motion=motion, horizon=4), hashlib.sha256(), np.random.default_rng(0)
+    for seed in (3, 1, 2):
+        obs, _ = env.reset(seed=seed)
+        over = False
+        while not over:
+            obs, reward, terminated, truncated, info = env.step(rng.uniform(-1, 1, 6).astype(np.float32))
+            over = terminated or truncated
+            for value in (*obs.values(), np.float64(reward), info["applied"], info["scene"]):
+                total.update(np.ascontiguousarray(value).tobytes())
+            total.update(info["reason"].encode())
+    return total.hexdigest()
+
+
+def run_expert(env: ArmEnv, seed: int) -> tuple[list[np.ndarray], dict]:
+    """The noiseless expert's joint angles after each step, and the last info."""
+    env.reset(seed=seed)
+    expert, path, over = Expert(env.goals(), env.robot.continuous), [], False
+    while not over:
+        action = expert.decide(env.q) / env.settings.max_step_rad
+        _, _, terminated, truncated, info = env.step(action)
+        path.append(env.q)
+        over = terminated or truncated
+    return path, info
+
+
+@pytest.fixture(scope="module")
+def env() -> ArmEnv:
+    return small()
+
+
+def test_gymnasiums_checker_passes_without_a_warning_of_substance() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_env(small(render_mode="rgb_array"))
+    assert [str(w.message) for w in caught if "does not have a spec" not in str(w.message)
+            and "not having a spec" not in str(w.message)] == []  # fmt: skip
+
+
+def test_observations_are_raw_images_millimetres_and_joint_angles_at_home() -> None:
+    env = ArmEnv(image_height=48, image_width=64)
+    obs, info = env.reset(seed=0)
+    assert obs["rgb"].shape == (48, 64, 3) and obs["rgb"].dtype == np.uint8
+    assert obs["depth"].shape == (48, 64) and obs["depth"].dtype == np.uint16
+    assert 300 < np.median(obs["depth"][obs["depth"] > 0]) < 3000
+    assert np.array_equal(obs["q"], np.float32(env.robot.home_rad))
+    assert info["reason"] == "" and not info["success"] and not info["failure"]
+
+
+@pytest.mark.parametrize("motion", ["kinematic", "position"])
+def test_two_processes_produce_the_same_bits(motion: str, request: pytest.FixtureRequest) -> None:
+    script = DIGEST.format(tests=str(request.path.parent), motion=motion)
+    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == digest(motion)
+
+
+@pytest.mark.parametrize("motion", ["kinematic", "position"])
+def test_an_episode_does_not_depend_on_what_came_before_it(motion: str) -> None:
+    fresh, used = small(motion=motion), small(motion=motion)
+    used.reset(seed=9)
+    for _ in range(3):
+        used.step(np.full(6, 0.2))
+    actions = np.random.default_rng(1).uniform(-0.5, 0.5, (3, 6))
+    fresh.reset(seed=4)
+    used.reset(seed=4)
+    used.goals()
+    for action in actions:
+        (obs, reward, *_), (obs_used, reward_used, *_) = fresh.step(action), used.step(action)
+        assert reward == reward_used and all(np.array_equal(obs[k], obs_used[k]) for k in obs)
+
+
+def test_the_seed_in_the_reset_info_brings_the_episode_back(env: ArmEnv) -> None:
+    env.reset(seed=11)
+    _, first = env.reset()
+    _, second = env.reset()
+    assert first["seed"] != second["seed"] and not np.array_equal(first["scene"], second["scene"])
+    assert np.array_equal(env.reset(seed=first["seed"])[1]["scene"], first["scene"])
+
+
+def test_cups_spread_over_the_whole_region(env: ArmEnv) -> None:
+    cups = np.array([env.reset(seed=seed)[1]["scene"] for seed in range(200)])
+    (x0, x1), (y0, y1) = env.settings.cup_region_m
+    assert (cups.min(axis=0) >= (x0, y0, 0.0)).all() and (cups.max(axis=0) <= (x1, y1, 0.0)).all()
+    assert (np.ptp(cups, axis=0)[:2] > 0.93 * np.array([x1 - x0, y1 - y0])).all()
+
+
+def test_stepping_by_action_and_to_the_same_target_is_the_same(env: ArmEnv) -> None:
+    action = np.array([0.3, -0.2, 0.1, 1.0, -1.0, 0.5], dtype=np.float32)
+    env.reset(seed=5)
+    by_action = env.step(action)
+    env.reset(seed=5)
+    to_target = env.step_to(env.q + action.astype(np.float64) * env.settings.max_step_rad)
+    assert by_action[1] == to_target[1]
+    assert all(np.array_equal(by_action[0][k], to_target[0][k]) for k in by_action[0])
+
+
+def test_the_reward_is_equation_11(env: ArmEnv) -> None:
+    action = np.full(6, 0.1)
+    env.reset(seed=0, options={"cup": CUP})
+    _, reward, _, _, info = env.step(action)
+    assert reward == pytest.approx(-np.linalg.norm(action * math.pi / 5) - info["distance_m"])
+    reward, over = 0.0, False
+    while not over:
+        _, reward, over, _, info = env.step(INTO_THE_TABLE)
+    assert info["failure"] and reward == pytest.approx(-math.pi / 5 - info["distance_m"] - 50.0)
+
+
+def test_success_earns_c1_and_sparse_and_none_leave_the_rest_out() -> None:
+    rewards = {}
+    for kind in ("dense", "sparse", "none"):
+        env = small(overrides={"reward": kind})
+        env.reset(seed=0, options={"cup": CUP})
+        env._q = env.goals()[0]
+        _, rewards[kind], terminated, _, info = env.step(np.zeros(6))
+        assert terminated and info["success"] and info["reason"] == "success"
+    assert rewards == {"dense": pytest.approx(20.0, abs=1e-3), "sparse": 20.0, "none": 0.0}
+
+
+def test_the_noiseless_expert_reaches_every_cup_within_six_steps(env: ArmEnv) -> None:
+    runs = [run_expert(env, seed) for seed in range(40)]
+    assert all(info["success"] for _, info in runs)
+    assert max(len(path) for path, _ in runs) <= 6
+
+
+def test_kinematic_motion_and_position_control_agree_on_the_experts_actions() -> None:
+    kinematic, position = small(), small(motion="position")
+    for seed in range(6):
+        path, info = run_expert(kinematic, seed)
+        driven, info_driven = run_expert(position, seed)
+        assert len(path) == len(driven) and info["success"] == info_driven["success"]
+        assert np.abs(np.array(path) - np.array(driven)).max() < 0.01
+
+
+def test_contact_stops_the_arm_before_the_table_and_ends_the_episode(env: ArmEnv) -> None:
+    env.reset(seed=0)
+    terminated = False
+    while not terminated:
+        _, _, terminated, _, info = env.step(INTO_THE_TABLE)
+    assert info["reason"].startswith("contact:j2n6s300_link") and info["reason"].endswith(":table")
+    assert 0 <= info["applied"][1] < 1 and (info["applied"][[0, 2, 3, 4, 5]] == 0).all()
+    assert env._probe.contact_at(env.q) is None
+
+
+def test_contact_can_leave_the_episode_running() -> None:
+    env = small(horizon=8, overrides={"end_on_contact": False})
+    env.reset(seed=0)
+    results = [env.step(INTO_THE_TABLE) for _ in range(8)]
+    assert not any(terminated for _, _, terminated, _, _ in results) and results[-1][3]
+    assert sum(info["failure"] for *_, info in results) >= 3
+    assert results[-1][4]["reason"].startswith("contact:")
+
+
+def test_success_can_leave_the_episode_running() -> None:
+    env = small(overrides={"end_on_success": False})
+    env.reset(seed=0, options={"cup": CUP})
+    env._q = env.goals()[0]
+    for _ in range(2):
+        _, reward, terminated, _, info = env.step(np.zeros(6))
+        assert info["success"] and not terminated and reward > 19
+
+
+def test_the_horizon_truncates_and_nothing_follows_it(env: ArmEnv) -> None:
+    short = small(horizon=2)
+    short.reset(seed=0)
+    assert short.step(np.zeros(6))[3] is False
+    _, _, terminated, truncated, info = short.step(np.zeros(6))
+    assert truncated and not terminated and info["reason"] == "horizon"
+    with pytest.raises(VdPolicyError, match="reset"):
+        short.step(np.zeros(6))
+    assert load_task("reach").horizon == 25
+
+
+def test_a_joint_limit_stops_the_joint_and_is_no_failure() -> None:
+    env = small()
+    env.reset(seed=0)
+    reasons = []
+    for _ in range(3):
+        _, _, terminated, _, info = env.step(np.array([0, 0, -0.5, -1, 0, 0], dtype=np.float32))
+        reasons.append(info["reason"])
+        assert not terminated
+    assert not info["failure"] and "limit:j2n6s300_joint_3" in reasons
+    assert env.q[2] == env.robot.lower_rad[2]
+
+
+def test_actions_beyond_the_box_are_clipped_and_continuous_joints_count_their_turns(env: ArmEnv) -> None:
+    env.reset(seed=0)
+    for _ in range(11):
+        _, _, _, _, info = env.step(np.array([0, 0, 0, 0, 0, 7.0]))
+    assert info["applied"][5] == pytest.approx(1.0)
+    assert env.q[5] - env.robot.home_rad[5] == pytest.approx(11 * math.pi / 5)
+
+
+@pytest.mark.parametrize("action", [np.full(6, np.nan), np.zeros(5), [np.inf] * 6])
+def test_an_action_that_is_no_action_is_refused(env: ArmEnv, action) -> None:
+    env.reset(seed=0)
+    with pytest.raises(BadInput, match="action"):
+        env.step(action)
+
+
+def test_the_picture_for_people_is_larger_and_changes_nothing() -> None:
+    env = small(render_mode="rgb_array")
+    before, _ = env.reset(seed=1)
+    picture = env.render()
+    assert picture.shape == (360, 480, 3) and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+    assert all(np.array_equal(before[k], v) for k, v in env._observe().items())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"task": "raech"}, "reach.yaml"),
+        ({"robot": "jaco"}, "j2n6s300.yaml"),
+        ({"motion": "fast"}, "kinematic or position"),
+        ({"render_mode": "human"}, "rgb_array"),
+        ({"horizon": 0}, "at least 1"),
+        ({"overrides": {"tolerence_m": 0.1}}, "tolerance_m"),
+        ({"overrides": {"task": "env"}}, "reach"),
+        ({"overrides": {"cup_region_m": [[0.6, 0.3], [-0.1, 0.1]]}}, "lower bound first"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_what_is_allowed(options: dict, named: str) -> None:
+    with pytest.raises(BadInput, match=named):
+        small(**options)
+
+
+def test_a_wrong_seed_or_reset_option_is_refused(env: ArmEnv) -> None:
+    with pytest.raises(BadInput, match="seed"):
+        env.reset(seed=-1)
+    with pytest.raises(BadInput, match="reset option"):
+        env.reset(options={"cups": CUP})
