@@ -10,15 +10,13 @@ from typing import Any, Protocol
 import gymnasium
 import torch
 
-from vd_policy.base import settings
 from vd_policy.base.episode import Episode
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.seeds import Seeds
 from vd_policy.learning.rollout import rollout
 from vd_policy.messages.blobs import pack_episode, pack_weights, unpack_episode, unpack_weights
 from vd_policy.policy.actor import Actor, GaussianActor
-from vd_policy.policy.gaussian import GaussianPolicy, PolicySettings
-from vd_policy.policy.observation import ObservationSpec
+from vd_policy.policy.manifest import policy_from, policy_manifest, policy_tensors
 
 MakeEnv = Callable[[], gymnasium.Env]
 """Builds the environment in each process; picklable, for example ``functools.partial(ArmEnv, "reach")``."""
@@ -28,6 +26,9 @@ STOP_TIMEOUT_S = 5.0
 
 class Collector(Protocol):
     """Where a learner's episodes come from: local processes, the ROS graph, later other machines."""
+
+    next_episode: int
+    """Number of the next episode; all that has to be kept to go on exactly."""
 
     def collect(self, actor: Actor, steps: int, *, weight_version: int = 0) -> list[Episode]:
         """Whole episodes, at least `steps` environment steps in all."""
@@ -200,7 +201,7 @@ def _serve(connection: Connection, make_env: MakeEnv) -> None:
         while True:
             kind, value = connection.recv()
             if kind == "weights":
-                actor = unpack_actor(connection.recv_bytes(), actor)
+                actor = unpack_actor(connection.recv_bytes())
                 continue
             episode = rollout(env, actor, **value)
             connection.send(("episode", None))
@@ -215,17 +216,10 @@ def pack_actor(actor: Actor) -> bytes:
     """A Gaussian actor as safetensors bytes, with what is needed to build it again."""
     if not isinstance(actor, GaussianActor):
         raise BadInput("actor", type(actor).__name__, "a GaussianActor", "use --workers 1 for others")
-    policy = actor.policy
-    manifest = {"spec": policy.spec.to_manifest(), "policy": settings.as_dict(policy.settings)}
-    return pack_weights({k: v.numpy() for k, v in policy.state_dict().items()}, manifest)
+    return pack_weights(policy_tensors(actor.policy), policy_manifest(actor.policy))
 
 
-def unpack_actor(data: bytes, present: GaussianActor | None = None) -> GaussianActor:
-    """The inverse of `pack_actor`; keeps the `present` network where only its weights differ."""
+def unpack_actor(data: bytes) -> GaussianActor:
+    """The inverse of `pack_actor`."""
     tensors, manifest = unpack_weights(data)
-    spec = ObservationSpec.from_manifest(manifest["spec"])
-    shape = settings.build(PolicySettings, manifest["policy"], "policy settings")
-    if present is None or (present.policy.spec, present.policy.settings) != (spec, shape):
-        present = GaussianActor(GaussianPolicy(spec, shape))
-    present.policy.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in tensors.items()})
-    return present
+    return GaussianActor(policy_from(manifest, tensors))

@@ -21,13 +21,13 @@ FEATURE_LIMIT = 5.0
 class CriticSettings:
     """How the critic is built and fitted."""
 
-    hidden: tuple[int, ...] = setting((64, 64), "widths of the hidden layers", minimum=1)
+    hidden: tuple[int, ...] = setting((32,), "widths of the hidden layers", minimum=1)
     window_batches: int = setting(15, "recent batches it is fitted on", minimum=1)
     warmup_batches: int = setting(3, "batches it is fitted on before the policy's first step", minimum=0)
     learning_rate: float = setting(1e-3, "Adam's step size", minimum=0.0)
-    fit_steps: int = setting(60, "Adam steps after each batch", minimum=1)
+    fit_steps: int = setting(30, "Adam steps after each batch", minimum=1)
     minibatch: int = setting(256, "samples of one Adam step", minimum=1)
-    weight_decay: float = setting(1e-3, "decoupled weight decay, as of AdamW", minimum=0.0)
+    weight_decay: float = setting(0.1, "decoupled weight decay, as of AdamW", minimum=0.0)
 
 
 class Critic(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vd_policy.base.episode import Episode
 from vd_policy.policy.actor import Actor
+from vd_policy.policy.gaussian import GaussianPolicy
 
 
 class Learner(Protocol):
@@ -20,6 +21,9 @@ class Learner(Protocol):
     method: str
     """Short name for metrics: ``train/<method>/...``."""
     version: int
+    collect_steps: int
+    """Environment steps to gather between two looks at `due`."""
+    policy: GaussianPolicy
 
     def observe(self, episodes: list[Episode]) -> None:
         """Take in finished episodes; unusable ones are dropped and counted."""

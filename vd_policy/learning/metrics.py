@@ -24,6 +24,7 @@ class Metrics:
 
     def __init__(self, text: str | None = None) -> None:
         self.rows: list[dict[str, float]] = read_csv(text) if text else []
+        self._in_events = len(self.rows)
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Add one row; figures by name, such as ``rollout/return``."""
@@ -41,13 +42,17 @@ class Metrics:
         writer.writerows(self.rows)
         return text.getvalue()
 
-    def write_events(self, directory: Path, first_row: int = 0) -> None:
-        """Append the rows from `first_row` on as TensorBoard events."""
-        with SummaryWriter(str(directory)) as writer:
-            for row in self.rows[first_row:]:
+    def write_events(self, run: Path) -> None:
+        """Append the rows since the last call to the TensorBoard events of a run, in ``<run>.events/`` beside it.
+
+        Beside it, since the run directory is replaced whole at each checkpoint and holds hashed files only.
+        """
+        with SummaryWriter(str(run.with_name(run.name + ".events"))) as writer:
+            for row in self.rows[self._in_events :]:
                 for name, value in row.items():
                     if name != STEP:
                         writer.add_scalar(name, value, int(row[STEP]))
+        self._in_events = len(self.rows)
 
 
 def read_csv(text: str) -> list[dict[str, float]]:

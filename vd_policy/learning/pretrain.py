@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from vd_policy.base.episode import Obs
-from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import as_dict, setting
 from vd_policy.demos.dataset import Dataset
@@ -47,7 +46,7 @@ class PretrainSettings(CloningSettings):
 
     validation_fraction: float = setting(0.1, "share of the episodes held out", minimum=0.0, maximum=0.9)
     checkpoint_epochs: int = setting(20, "epochs from one durable checkpoint to the next", minimum=1)
-    select_epochs: int = setting(0, "epochs from one measurement of success to the next; 0 keeps the last policy", minimum=0)
+    select_epochs: int = setting(0, "epochs between measurements of success; 0: none, keep the last policy", minimum=0)
     select_episodes: int = setting(20, "episodes of one measurement of success", minimum=1)
     policy: PolicySettings = setting(help="shape of the networks", factory=PolicySettings)
 
@@ -206,6 +205,7 @@ class _Pretraining:
             training=state,
             metrics_csv=self.metrics.csv(),
         )
+        self.metrics.write_events(self.out)
 
     def _chosen(self) -> GaussianPolicy:
         """The policy that did best where success was measured, else the present one."""

@@ -16,7 +16,7 @@ def check_free(out: Path, resume: bool) -> None:
     if there and not resume:
         raise BadInput("--out", str(out), "a name that is not taken", "choose another one, or pass --resume to go on")
     if resume and not there:
-        raise Missing("--resume", str(out), "a run directory with a checkpoint", "check --out, or start without --resume")
+        raise Missing("--resume", str(out), "a run directory with a checkpoint", "check --out, or leave out --resume")
 
 
 def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], allow_changed: bool) -> None:

@@ -92,6 +92,11 @@ class TRPO:
         self._window: deque[RolloutBatch] = deque(maxlen=self.settings.replay_batches)
         self._critic: Critic | None = None
 
+    @property
+    def collect_steps(self) -> int:
+        """One batch."""
+        return self.settings.batch_steps
+
     def observe(self, episodes: list[Episode]) -> None:
         """Queue episodes for the next update; duplicates and rollouts from too old weights are dropped and counted."""
         self._pending += [e for e in episodes if len(e) and self.intake.admit(e, self.version)]

@@ -1,0 +1,121 @@
+"""Improve a policy by reinforcement learning in the simulator, in processes of this machine.
+
+RUN is where to start: the run of a cloned policy, pruned or not (weights over the threshold are dropped first). A
+checkpoint is written every ten iterations: after a crash the same command with --resume goes on exactly. The episodes,
+and so the result, do not depend on --workers. Curves: metrics.csv in the run, and TensorBoard events in OUT.events.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vd_policy.cli.arguments import whole
+from vd_policy.cli.result import Result
+
+if TYPE_CHECKING:
+    from vd_policy.learning.collector import ProcessCollector
+    from vd_policy.policy.checkpoint import Run
+
+DEFAULT_RECIPE = "trpo_c8"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory to start from")
+    parser.add_argument("--task", default="reach", help="a name in config/tasks or a YAML file (reach)")
+    parser.add_argument("--robot", default="j2n6s300", help="a name in config/robots or a YAML file (j2n6s300)")
+    parser.add_argument("--steps", type=whole(1), required=True, metavar="N", help="environment steps in all")
+    parser.add_argument("--workers", type=whole(0, 256), default=1, metavar="K", help="rollout processes (1)")
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="run directory to write")
+    parser.add_argument("--recipe", default=DEFAULT_RECIPE, metavar="NAME",
+                        help=f"a name in config/recipes, or a YAML file ({DEFAULT_RECIPE}; the paper's: trpo)")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change any recipe setting")
+    parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
+                        help="how the arm moves: through its poses, or at real speed limits (kinematic)")  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT, exactly")
+    parser.add_argument("--allow-changed", action="store_true", help="resume although the settings are others")
+
+
+def run(args: argparse.Namespace) -> Result:
+    import torch
+    from tqdm import tqdm
+
+    from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes
+    from vd_policy.learning.train import train
+    from vd_policy.policy.checkpoint import load_run
+
+    torch.set_num_threads(1)
+    start = load_run(args.run)
+    recipe = load_recipe(args.recipe, parse_changes(args.set))
+    policy, extra = _without_dropout(start)
+    learner = build_learner(recipe, policy, seed=args.seed, version=start.manifest["weight_version"] + 1)
+    begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": args.seed, "task": args.task,
+                  "robot": args.robot, "motion": args.motion}  # fmt: skip
+    extra["seeds"] = {"train": args.seed}
+    with _collector(args, start) as collector, tqdm(total=args.steps, unit="step", disable=None, leave=False) as bar:
+        figures = train(
+            learner, collector, args.steps, args.out, start=start, begun_with=begun_with, manifest_extra=extra,
+            resume=args.resume, allow_changed=args.allow_changed, progress=lambda done, row: _advance(bar, done, row),
+        )  # fmt: skip
+    return Result(ok=True, figures={"run": args.out, "recipe": args.recipe, **figures}, text=_table(args, figures))
+
+
+def _without_dropout(start: Run) -> tuple[Any, dict[str, Any]]:
+    """The policy with its dropped weights removed, as section IV starts RL; and what the manifest says of it."""
+    from vd_policy.policy.layers import regularised_layers
+    from vd_policy.policy.prune import prune
+
+    if not regularised_layers(start.policy):
+        return start.policy, {}
+    policy, report = prune(start.policy)
+    return policy, {"pruning": report.to_manifest()}
+
+
+def _collector(args: argparse.Namespace, start: Run) -> ProcessCollector:
+    from functools import partial
+
+    from vd_policy.base.seeds import Seeds
+    from vd_policy.learning.collector import ProcessCollector
+    from vd_policy.sim.env import ArmEnv
+
+    make_env = partial(
+        ArmEnv, args.task, args.robot, motion=args.motion, image_height=start.spec.image_height,
+        image_width=start.spec.image_width,
+    )  # fmt: skip
+    _check_fits(start, make_env)
+    seed = Seeds(args.seed).integer("rollouts")  # other cups than those of demonstrations made with the same --seed
+    return ProcessCollector(make_env, seed=seed, workers=args.workers, task=args.task)
+
+
+def _check_fits(start: Run, make_env: Any) -> None:
+    """Refuse a task or robot that the policy was not made for, and bad names, before any process starts."""
+    from vd_policy.base.errors import BadInput
+
+    env = make_env()
+    joints, step = tuple(env.robot.joints), env.settings.max_step_rad
+    env.close()
+    if joints != start.spec.joints:
+        raise BadInput("--robot", _listed(joints), _listed(start.spec.joints), "choose the robot of the run")
+    if abs(step - start.spec.max_step_rad) > 1e-6 * step:
+        raise BadInput("max_step_rad of --task", step, f"{start.spec.max_step_rad:.6g}", "choose the task of the run")
+
+
+def _listed(joints: tuple[str, ...]) -> str:
+    return ", ".join(joints)
+
+
+def _advance(bar: Any, done: int, row: dict[str, float]) -> None:
+    bar.set_postfix(success=f"{row['rollout/success_rate']:.2f}", refresh=False)
+    bar.update(done - bar.n)
+
+
+def _table(args: argparse.Namespace, figures: dict[str, Any]) -> str:
+    rows = [
+        ("environment steps", f"{figures['env_steps']} in {figures['iterations']} iterations"),
+        ("success rate", f"{figures['success_rate']:.3f}"),
+        ("successes per 200 steps", f"{figures['successes_per_200_steps']:.1f}"),
+        ("return", f"{figures['return']:.2f}"),
+    ]
+    head = f"{args.out}: {args.recipe} from {args.run} on {args.task}, seed {args.seed}; the last rollouts, sampled:"
+    return "\n".join([head, *(f"  {name:<26} {value}" for name, value in rows)])

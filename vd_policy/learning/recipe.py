@@ -1,0 +1,75 @@
+"""A recipe: the name of a method and its settings, from ``config/recipes/<name>.yaml``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from vd_policy.base.errors import BadInput
+from vd_policy.base.resources import named_or_path
+from vd_policy.base.settings import from_yaml, setting
+from vd_policy.learning.learner import Learner
+from vd_policy.policy.gaussian import GaussianPolicy
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a recipe file holds."""
+
+    method: str = setting(help="a module of vd_policy.learning: pretrain, or a learner with build(config, policy)")
+    settings: dict[str, Any] = setting(help="what differs from the method's defaults", factory=dict)
+
+
+def load_recipe(name_or_path: str, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of that name or file, with some settings replaced.
+
+    Args:
+        name_or_path: a file of ``config/recipes/`` without its suffix, or the path of a YAML file.
+        changes: dotted names to values, such as ``{"critic.fit_steps": 10}``.
+    """
+    recipe = from_yaml(Recipe, named_or_path("recipes", name_or_path))
+    settings = dict(recipe.settings)
+    for name, value in (changes or {}).items():
+        settings = _changed(settings, name.split("."), value)
+    return Recipe(recipe.method, settings)
+
+
+def parse_changes(words: list[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` words of a command line as a mapping; values are read as YAML."""
+    changes = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not (name and equals):
+            raise BadInput("--set", word, "NAME=VALUE", "write for example --set max_kl=0.02")
+        try:
+            changes[name] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise BadInput(f"--set {name}", text, "a YAML value", str(error)) from None
+    return changes
+
+
+def build_learner(recipe: Recipe, policy: GaussianPolicy, *, seed: int = 0, version: int = 1) -> Learner:
+    """The learner that a recipe describes; `policy` becomes its own.
+
+    Raises:
+        BadInput: the method is no learner, a setting is wrong, or the policy does not suit the method.
+    """
+    name = f"vd_policy.learning.{recipe.method}"
+    try:
+        build = importlib.import_module(name).build
+    except (ModuleNotFoundError, AttributeError):
+        raise BadInput("recipe method", recipe.method, "a module of vd_policy.learning with build(config, policy)",
+                       "use for example trpo") from None  # fmt: skip
+    return build(recipe.settings, policy, seed=seed, version=version)
+
+
+def _changed(settings: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    head, *rest = path
+    if not rest:
+        return {**settings, head: value}
+    inner = settings.get(head, {})
+    return {**settings, head: _changed(inner if isinstance(inner, Mapping) else {}, rest, value)}
