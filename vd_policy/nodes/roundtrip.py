@@ -1,4 +1,4 @@
-"""Two processes that say hello over DDS, for ``vd_policy doctor``: ``python -m vd_policy.nodes.roundtrip ping|echo``."""
+"""Two processes that say hello over DDS, for ``vd_policy doctor``: ``python -m ...nodes.roundtrip ping|echo``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ ATTEMPT_S = 0.2
 
 
 def main() -> int:
-    """`echo` answers until it is stopped; `ping` writes the round trip in milliseconds, or ends with 1 after a deadline.
+    """`echo` answers until it is stopped; `ping` writes the round trip in milliseconds, or ends with 1.
 
-    The deadline is the second argument [s].
+    The second argument of `ping` is its deadline [s].
     """
     role = sys.argv[1]
     rclpy.init()
