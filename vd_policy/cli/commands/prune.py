@@ -1,0 +1,106 @@
+"""Drop the weights that dropout found useless, and rebuild the smaller network that is left.
+
+RUN is a run that pretrain --method vd wrote. Weights whose log alpha exceeds the threshold go, then every unit that has
+no use any more; the result computes what the thresholded network does. For any other run, --density or --like drop the
+smallest weights in their place: the magnitude baseline.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vd_policy.base.errors import BadInput
+from vd_policy.cli.arguments import number
+from vd_policy.cli.result import Result
+
+if TYPE_CHECKING:
+    from vd_policy.policy.checkpoint import Run
+    from vd_policy.policy.gaussian import GaussianPolicy
+    from vd_policy.policy.prune import PruneReport
+
+THRESHOLD = 3.0
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory to prune; it is left as it is")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run directory to write")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--threshold", type=number(-8.0, 8.0), default=THRESHOLD, metavar="X",
+                     help=f"largest log alpha that stays ({THRESHOLD:g})")  # fmt: skip
+    how.add_argument("--density", type=number(0.0, 1.0), metavar="X", help="keep this share of the largest weights")
+    how.add_argument(
+        "--like", type=Path, metavar="RUN", help="keep as many weights in each layer as this pruned run did"
+    )
+
+
+def run(args: argparse.Namespace) -> Result:
+    import torch
+
+    from vd_policy.experiments.bench_policy import forward_ms
+    from vd_policy.policy.checkpoint import load_run, save_run
+
+    _check_new(args.out)
+    torch.set_num_threads(1)
+    source = load_run(args.run)
+    how, policy, report = _pruned(args, source)
+    kept = ("weight_version", "env_steps", "seeds")
+    extra = {name: source.manifest[name] for name in kept if name in source.manifest}
+    extra |= {"parents": {"init": source.as_parent()}, "pruning": {**how, **report.to_manifest()}}
+    save_run(args.out, policy, config={**source.config, "prune": how}, manifest_extra=extra)
+    before, after = forward_ms([source.policy, policy])
+    figures = {
+        "run": args.out,
+        "source": args.run,
+        **{name: value for name, value in report.to_manifest().items() if name != "layers"},
+        "forward_before_ms": before,
+        "forward_after_ms": after,
+    }
+    return Result(
+        ok=True, figures={**figures, "layers": report.to_manifest()["layers"]}, text=_table(args, report, figures)
+    )
+
+
+def _check_new(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInput("--out", str(out), "a directory that does not exist yet", "choose a new name")
+
+
+def _pruned(args: argparse.Namespace, source: Run) -> tuple[dict[str, Any], GaussianPolicy, PruneReport]:
+    from vd_policy.policy.layers import regularised_layers
+    from vd_policy.policy.prune import prune, prune_by_magnitude
+
+    if args.density is not None:
+        return {"density": args.density}, *prune_by_magnitude(source.policy, args.density)
+    if args.like is not None:
+        return {"like": args.like.name}, *prune_by_magnitude(source.policy, _densities(args.like))
+    if not regularised_layers(source.policy):
+        fix = "give --density X or --like RUN to drop its smallest weights"
+        raise BadInput("RUN", str(args.run), "a run of pretrain --method vd that was not pruned yet", fix)
+    return {"threshold": args.threshold}, *prune(source.policy, args.threshold)
+
+
+def _densities(path: Path) -> dict[str, float]:
+    from vd_policy.policy.checkpoint import load_manifest
+
+    layers = load_manifest(path).get("pruning", {}).get("layers")
+    if not layers:
+        raise BadInput("--like", str(path), "a run that vd_policy prune wrote", "choose another, or use --density")
+    return {layer["name"]: layer["kept"] / layer["weights"] for layer in layers}
+
+
+def _table(args: argparse.Namespace, report: PruneReport, figures: dict[str, Any]) -> str:
+    lines = [f"{args.out}: pruned from {args.run}", "  layer          weights      kept      left  units  left"]
+    for layer in report.layers:
+        counts = f"{layer.weights:9d} {layer.kept:9d} {layer.left:9d} {layer.units:6d} {layer.units_left:5d}"
+        lines.append(f"  {layer.name:<12} {counts}")
+    rows = [
+        ("weights dropped", f"{report.weight_sparsity:.1%}"),
+        ("units removed", f"{report.unit_sparsity:.1%}"),
+        ("parameters", f"{report.parameters_before} -> {report.parameters_after}"),
+        ("operations a decision", f"{report.flops_before} -> {report.flops_after}"),
+        ("forward pass [ms]", f"{figures['forward_before_ms']:.2f} -> {figures['forward_after_ms']:.2f}"),
+    ]
+    lines += [f"  {name:<24} {value}" for name, value in rows]
+    return "\n".join(lines + [f"  note: {note}" for note in report.notes])
