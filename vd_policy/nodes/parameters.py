@@ -40,11 +40,11 @@ def parameters_file(settings_class: type) -> str:
     lines = ["/**:", "  ros__parameters:"]
     defaults = as_dict(settings_class())
     for field in dataclasses.fields(settings_class):
-        if defaults[field.name] is None or defaults[field.name] == {}:
-            continue
         if help_text := _describe(field):
             lines.append(f"    # {help_text}")
-        lines.append(f"    {field.name}: {json.dumps(defaults[field.name])}")  # JSON is YAML
+        value = defaults[field.name]
+        unset = value is None or value == {}  # neither can stand in a parameter file
+        lines.append(f"    # {field.name}:" if unset else f"    {field.name}: {json.dumps(value)}")  # JSON is YAML
     return "\n".join(lines) + "\n"
 
 

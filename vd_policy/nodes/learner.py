@@ -1,0 +1,172 @@
+"""The learner node: rollouts in, better weights out, everything saved."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rclpy.node import Node
+
+from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.base.seeds import MAX_SEED
+from vd_policy.base.settings import setting
+from vd_policy.learning.recipe import build_learner, load_recipe
+from vd_policy.learning.resume import check_free
+from vd_policy.learning.train import Training
+from vd_policy.messages.blobs import decode_blob, encode_blob, pack_weights, unpack_episode
+from vd_policy.messages.topics import ROLLOUT, WEIGHTS
+from vd_policy.nodes.diagnostics import OK, WARN, Diagnostics
+from vd_policy.nodes.parameters import declare
+from vd_policy.nodes.rollouts import GraphCollector, Sessions, Stopped
+from vd_policy.nodes.ros import Finished, RclpyFactory, advertise, run, serve, steady_timer, subscribe
+from vd_policy.policy.actor import Actor
+from vd_policy.policy.checkpoint import Run, load_run
+from vd_policy.policy.manifest import policy_manifest, policy_tensors
+
+SAVE_PATIENCE_S = 30.0
+"""`learner/save` waits this long for the update that is going on."""
+
+
+@dataclass(frozen=True)
+class LearnerSettings:
+    """Parameters of the learner node."""
+
+    run: str = setting("", "directory of the run to start from")
+    out: str = setting("trained", "directory for the improved run")
+    recipe: str = setting("trpo", "learning recipe: a name in config/recipes, or a YAML file")
+    seed: int = setting(0, "seed of the learner's own random numbers", minimum=0, maximum=MAX_SEED)
+    updates: int = setting(0, "end after so many updates, those before a resume counted in; 0: never", minimum=0)
+    save_every: int = setting(10, "save the run every so many updates", minimum=1)
+    resume: bool = setting(False, "go on from what out holds")
+    threads: int = setting(1, "threads of the network", minimum=1, maximum=64)
+
+
+class LearnerNode(Node):
+    """Topics and the save service around the one training loop, which has a thread of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("learner", automatically_declare_parameters_from_overrides=True)
+        self.settings = s = declare(self, LearnerSettings)
+        torch.set_num_threads(s.threads)
+        self._diagnostics = Diagnostics(self)
+        self._factory = RclpyFactory()
+        self._weights = advertise(self, WEIGHTS)
+        self._working = threading.Lock()
+        self._collector = GraphCollector(self._publish, self._working)
+        self._training = self._prepared(self._start())
+        self._sessions = Sessions(self.updates)
+        self._saved = self.updates
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._train, name="training")
+        self._thread.start()
+        subscribe(self, ROLLOUT, self._take)
+        serve(self, "learner/save", self._save_now)
+        steady_timer(self, 0.1, self._look)
+        self._diagnostics.state(OK, f"learning to {s.out}")
+
+    @property
+    def updates(self) -> int:
+        """Updates of the run, those before a resume counted in."""
+        return len(self._training.metrics.rows)
+
+    def _start(self) -> Run:
+        if not self.settings.run:
+            raise BadInput("run", "", "the directory of a trained run", "set the parameter run")
+        return load_run(self.settings.run)
+
+    def _prepared(self, start: Run) -> Training:
+        s = self.settings
+        out = Path(s.out).expanduser()
+        check_free(out, s.resume)
+        recipe = load_recipe(s.recipe)
+        learner = build_learner(recipe, start.policy, seed=s.seed, version=start.manifest["weight_version"])
+        begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": s.seed}
+        training = Training(learner, self._collector, start, out, begun_with=begun_with,
+                            manifest_extra={"seeds": {"train": s.seed}})  # fmt: skip
+        if s.resume:
+            training.restore()
+        return training
+
+    def _take(self, msg: Any) -> None:
+        counts = self._diagnostics.counts
+        counts["received"] += 1
+        try:
+            self._collector.put(self._sessions.named(unpack_episode(decode_blob(msg))))
+        except BadInput as error:
+            counts["unreadable"] += 1
+            self.get_logger().warning(f"rollout dropped: {error}", throttle_duration_sec=1.0)
+
+    def _publish(self, actor: Actor, version: int) -> None:
+        policy = self._training.learner.policy
+        manifest = policy_manifest(policy, {"weight_version": version})
+        self._weights.publish(encode_blob(self._factory, pack_weights(policy_tensors(policy), manifest)))
+
+    def _train(self) -> None:
+        """The training thread: iterate until told to stop; what has been learned is saved whatever ends it."""
+        with self._working:
+            try:
+                self._training.run(sys.maxsize, self._iterated)
+            except Stopped:
+                self._save()
+            except BaseException as error:  # shown and raised by the node's own thread
+                self._failure = error
+
+    def _iterated(self, _steps: int, figures: dict[str, float]) -> None:
+        """After each iteration."""
+        shown = {name.split("/")[-1]: f"{value:.6g}" for name, value in figures.items()}
+        self._diagnostics.values |= {"updates": self.updates, **shown}
+        if self.updates % self.settings.save_every == 0:
+            self._save()
+        if self._target_reached:
+            raise Stopped
+
+    @property
+    def _target_reached(self) -> bool:
+        return 0 < self.settings.updates <= self.updates
+
+    def _save(self) -> None:
+        if self._saved < self.updates:
+            self._training.save()
+            self._saved = self.updates
+
+    def _save_now(self) -> str:
+        if not self._working.acquire(timeout=SAVE_PATIENCE_S):
+            raise VdPolicyError(f"the update takes more than {SAVE_PATIENCE_S:g} s; ask again")
+        try:
+            self._training.save()
+            self._saved = self.updates
+        finally:
+            self._working.release()
+        return f"{self.updates} updates saved in {self._training.out}"
+
+    def _look(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if not self._thread.is_alive():
+            raise Finished
+        self._diagnostics.values["waiting_rollouts"] = self._collector.waiting
+        if self.count_publishers(ROLLOUT):
+            self._diagnostics.state(OK, f"learning to {self.settings.out}")
+        else:
+            self._diagnostics.state(WARN, "no policy sends rollouts")
+
+    def close(self) -> None:
+        """Finish the update that is going on and save."""
+        self._collector.close()
+        self._thread.join()
+        if isinstance(self._failure, VdPolicyError):
+            self.get_logger().error(str(self._failure))
+        self.get_logger().info(f"{self._saved} updates saved in {self._training.out}")
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node."""
+    return run(LearnerNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
