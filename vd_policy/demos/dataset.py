@@ -19,9 +19,10 @@ from vd_policy.base.episode import Obs
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.files import storage_errors, write_bytes, write_json
 from vd_policy.base.seeds import Seeds
+from vd_policy.demos.foreign import ForeignMap, find_map, read_foreign
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import UnusableEpisode
-from vd_policy.demos.recording import read_recording
+from vd_policy.demos.recording import Recording, read_recording
 from vd_policy.demos.storage import bag_paths, storage_files
 
 CACHE_NAME = ".dataset"
@@ -81,7 +82,7 @@ class Dataset:
     the arrays. A bag that changed, or one that was put in before others, has everything converted anew.
 
     Args:
-        directory: of episode bags.
+        directory: of episode bags, or of another robot's bags with a ``foreign.yaml`` beside them.
         cache: where the arrays lie; ``<directory>/.dataset`` by default.
         progress: called with (bags done, bags in all) while converting.
 
@@ -105,7 +106,8 @@ class Dataset:
     ) -> None:
         self.directory = Path(directory)
         self.cache = self.directory / CACHE_NAME if cache is None else Path(cache)
-        entries = _convert(bag_paths(self.directory), self.cache, progress)
+        mapping = find_map(self.directory)
+        entries = _convert(_Source(bag_paths(self.directory), mapping), self.cache, progress)
         self.skipped = dict(Counter(e.skipped for e in entries if e.skipped))
         self.steps_dropped = sum(e.steps_dropped for e in entries)
         self._used = [e for e in entries if e.rows]
@@ -187,19 +189,35 @@ class Dataset:
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def _convert(bags: list[Path], cache: Path, progress: Callable[[int, int], None] | None) -> list[Entry]:
+@dataclass(frozen=True)
+class _Source:
+    """The bags to convert, and how to read them."""
+
+    bags: list[Path]
+    mapping: ForeignMap | None
+
+    def head(self) -> str:
+        """The first line of the ledger: rows read in another way are of no use."""
+        return json.dumps({"schema": CACHE_SCHEMA, "map": asdict(self.mapping) if self.mapping else None})
+
+    def read(self, bag: Path) -> Recording:
+        return read_recording(bag) if self.mapping is None else read_foreign(bag, self.mapping)
+
+
+def _convert(source: _Source, cache: Path, progress: Callable[[int, int], None] | None) -> list[Entry]:
     """Bring the cache up to date with the bags; returns the ledger."""
-    prints = [fingerprint(bag) for bag in bags]
-    done = _ledger(cache)
+    bags, prints = source.bags, [fingerprint(bag) for bag in source.bags]
+    done = _ledger(cache, source)
     if _is_prefix(done, bags, prints) and len(done) == len(bags):
         return done
     with storage_errors("converting demonstrations", cache), _locked(cache):
-        done = _ledger(cache)  # another process may have converted them while this one waited
+        done = _ledger(cache, source)  # another process may have converted them while this one waited
         if not _is_prefix(done, bags, prints):
             done = []
+        if not done:
             for file in (*cache.glob("*.bin"), cache / LEDGER, cache / "shape.json"):
                 file.unlink(missing_ok=True)
-        with _Arrays(cache, sum(e.rows for e in done)) as arrays:
+        with _Arrays(cache, source, done) as arrays:
             for bag, printed in zip(bags[len(done) :], prints[len(done) :]):
                 done.append(arrays.add(bag, printed))
                 if progress is not None:
@@ -218,12 +236,12 @@ def _is_prefix(done: list[Entry], bags: list[Path], prints: list[list[list[Any]]
     return [(e.name, e.fingerprint) for e in done] == expected[: len(done)] and len(done) <= len(bags)
 
 
-def _ledger(cache: Path) -> list[Entry]:
-    """The entries of whole lines; a line that a crash cut short is ignored, as are those of an older schema."""
+def _ledger(cache: Path, source: _Source) -> list[Entry]:
+    """The entries of whole lines; a line that a crash cut short is ignored, as is a ledger of rows read otherwise."""
     entries = []
     try:
         lines = (cache / LEDGER).read_text().splitlines()
-        if not lines or json.loads(lines[0]) != {"schema": CACHE_SCHEMA}:
+        if not lines or lines[0] != source.head():
             return []
         for line in lines[1:]:
             entries.append(Entry(**json.loads(line)))
@@ -255,16 +273,17 @@ def _locked(cache: Path) -> Iterator[None]:
 class _Arrays:
     """The array files and the ledger, open for appending."""
 
-    def __init__(self, cache: Path, rows: int) -> None:
-        self._cache, self._rows = cache, rows
-        self._shape = _read_shape(cache) if rows else None
+    def __init__(self, cache: Path, source: _Source, done: list[Entry]) -> None:
+        self._cache, self._source, self._done = cache, source, list(done)
+        self._rows = sum(e.rows for e in done)
+        self._shape = _read_shape(cache) if self._rows else None
         self._files: dict[str, Any] = {}
         self._pending: list[Entry] = []
         self._pending_bytes = 0
 
     def __enter__(self) -> _Arrays:
         path = self._cache / LEDGER
-        whole = [json.dumps({"schema": CACHE_SCHEMA}), *(json.dumps(asdict(e)) for e in _ledger(self._cache))]
+        whole = [self._source.head(), *(json.dumps(asdict(e)) for e in self._done)]
         write_bytes(path, "".join(line + "\n" for line in whole).encode())  # without the line a crash cut short
         self._ledger = open(path, "a")
         if self._shape is not None:
@@ -290,7 +309,7 @@ class _Arrays:
         return entry
 
     def _append(self, bag: Path, printed: list[list[Any]]) -> Entry:
-        recording = read_recording(bag)
+        recording = self._source.read(bag)
         obs, label, dropped = recording.pairs()
         shape = _shape(recording.info, obs)
         self._check_shape(bag, shape)

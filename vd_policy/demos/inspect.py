@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vd_policy.demos.foreign import ForeignMap, find_map, read_foreign
 from vd_policy.demos.reader import Bag, RawMessage, UnusableEpisode, open_bag
 from vd_policy.demos.recording import MIN_STEPS, Recording, read_recording
 from vd_policy.demos.storage import bag_paths, unfinished_paths
@@ -108,8 +109,9 @@ def inspect(directory: str | Path, progress: Callable[[int, int], None] | None =
     directory = Path(directory)
     bags = bag_paths(directory)
     episodes = []
+    mapping = find_map(directory)
     for index, bag in enumerate(bags):
-        episodes.append(inspect_bag(bag))
+        episodes.append(inspect_bag(bag, mapping))
         if progress is not None:
             progress(index + 1, len(bags))
     problems = [f"{p.name}: a recording that was never closed; run `vd_policy recover {directory}`"
@@ -120,15 +122,17 @@ def inspect(directory: str | Path, progress: Callable[[int, int], None] | None =
     return Inspection(directory, episodes, problems + _differences(episodes))
 
 
-def inspect_bag(path: Path) -> EpisodeReport:
-    """One bag; whatever is wrong with it ends up in `problems`."""
+def inspect_bag(path: Path, mapping: ForeignMap | None = None) -> EpisodeReport:
+    """One bag; whatever is wrong with it ends up in `problems`. Another robot's bag is judged through its map."""
     report = EpisodeReport(path.name, bytes_on_disk=sum(f.stat().st_size for f in path.iterdir() if f.is_file()))
     try:
         with open_bag(path) as bag:
             report.storage = bag.storage
             report.topics = _topics(bag)
             report.problems += _storage_problems(bag, report)
-        recording = read_recording(path)
+            if mapping is None:
+                report.problems += _missing_topics(bag)
+        recording = read_foreign(path, mapping) if mapping else read_recording(path)
         _judge(recording, report)
     except UnusableEpisode as error:
         (report.notes if error.reason == "too short" else report.problems).append(f"{error.reason}: {error}")
@@ -168,9 +172,12 @@ def _storage_problems(bag: Bag, report: EpisodeReport) -> list[str]:
     ]
     problems += [f"{topic}: damaged: the bytes are not those that were written" for topic in bag.damaged_topics()]
     problems += [f"{t.topic}: {t.stamps_backwards} stamps run backwards" for t in report.topics if t.stamps_backwards]
-    counts = {name: bag.counts[topic] for topic, name in bag.table_names().items()}
-    problems += [f"{name}: no messages" for name in RECORDED if not counts.get(name)]
     return problems
+
+
+def _missing_topics(bag: Bag) -> list[str]:
+    counts = {name: bag.counts[topic] for topic, name in bag.table_names().items()}
+    return [f"{name}: no messages" for name in RECORDED if not counts.get(name)]
 
 
 def _judge(recording: Recording, report: EpisodeReport) -> None:

@@ -222,4 +222,4 @@ def _info(bag: Bag) -> EpisodeInfo:
         return bag.info()
     except BadInput as error:
         raise UnusableEpisode("foreign", f"bag {bag.path.name}", str(error), "a bag of vd_policy",
-                              "give a map for foreign bags") from None  # fmt: skip
+                              "put a foreign.yaml beside the bags, see docs/bags.md") from None  # fmt: skip
