@@ -7,9 +7,10 @@ import ast
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from vd_policy import __version__
 from vd_policy.base.errors import BadInput, Missing, VdPolicyError
@@ -19,6 +20,7 @@ from vd_policy.cli.arguments import Parser, nearest, whole
 from vd_policy.cli.result import Result
 
 COMMANDS = Path(__file__).parent / "commands"
+T = TypeVar("T")
 INTERRUPTED = 130
 """128 + SIGINT, what a shell expects of an interrupted program."""
 
@@ -62,9 +64,9 @@ def command_names() -> list[str]:
 def command_of(words: list[str]) -> str:
     """The command that the words name; ``--help`` and ``--version`` before it print and leave."""
     names = command_names()
-    parser = Parser(prog="vd_policy", description=_overview(names))
+    parser = Parser(prog="vd_policy", usage="vd_policy COMMAND [options]", description=_overview(names))
     parser.add_argument("--version", action="version", version=f"vd_policy {__version__}")
-    parser.add_argument("command", metavar="COMMAND", nargs="?")
+    parser.add_argument("command", metavar="COMMAND", nargs="?", help=argparse.SUPPRESS)
     name = parser.parse_args(words[:1]).command
     if name is None:
         raise BadInput("command", None, "one of " + ", ".join(names), "see vd_policy --help")
@@ -113,7 +115,7 @@ def _load(name: str) -> ModuleType:
     return _needing(name, lambda: importlib.import_module(f"vd_policy.cli.commands.{name.replace('-', '_')}"))
 
 
-def _needing(name: str, act):
+def _needing(name: str, act: Callable[[], T]) -> T:
     """Call `act`; a third-party module that is not installed becomes one line with the fix."""
     try:
         return act()
