@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> Result:
 
     from vd_policy.experiments.bench_policy import forward_ms
     from vd_policy.policy.checkpoint import load_run, save_run
+    from vd_policy.policy.prune import masked, threshold_masks
 
     _check_new(args.out)
     torch.set_num_threads(1)
@@ -49,7 +50,8 @@ def run(args: argparse.Namespace) -> Result:
     extra = {name: source.manifest[name] for name in kept if name in source.manifest}
     extra |= {"parents": {"init": source.as_parent()}, "pruning": {**how, **report.to_manifest()}}
     save_run(args.out, policy, config={**source.config, "prune": how}, manifest_extra=extra)
-    before, after = forward_ms([source.policy, policy])
+    full = masked(source.policy, threshold_masks(source.policy.mean))  # without the cost of computing log alpha
+    before, after = forward_ms([full, policy])
     figures = {
         "run": args.out,
         "source": args.run,
