@@ -66,16 +66,16 @@ def test_a_robot_file_that_makes_no_sense_is_refused_by_name(tmp_path, changes: 
 
 
 @pytest.mark.parametrize(
-    "cup", [(0.9, 0.0, 0.0), (0.4, 0.5, 0.0), (0.4, 0.0, 0.3), (0.4, 0.0), (float("nan"), 0.0, 0.0)]
+    "cup", [(0.9, 0.0, 0.0), (0.4, 0.5, 0.0), (0.4, 0.0, 0.3), (0.4, 0.0), (float("nan"), 0.0, 0.0), "left"]
 )
-def test_a_cup_outside_the_region_is_refused_with_the_region(cup: tuple[float, ...]) -> None:
+def test_a_cup_outside_the_region_is_refused_with_the_region(cup: tuple[float, ...] | str) -> None:
     """FAULTS 38."""
     with pytest.raises(BadInput, match="x from 0.3 to 0.65 and y from -0.35 to 0.35"):
         ArmEnv(**SMALL).reset(options={"cup": cup})
 
 
 def test_a_cup_in_the_region_but_out_of_the_arms_reach_is_refused() -> None:
-    """FAULTS 38: the far corners of the region are 74 cm away, 2 cm too far to point straight down."""
+    """FAULTS 38: the far corners of the region are 74 cm away, 4 cm too far to point straight down."""
     with pytest.raises(BadInput, match="within reach of j2n6s300"):
         ArmEnv(**SMALL).reset(options={"cup": (0.65, 0.35, 0.0)})
 

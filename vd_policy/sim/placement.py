@@ -53,11 +53,14 @@ class Placement:
             BadInput: it is not in the region, or out of the arm's reach.
         """
         (x0, x1), (y0, y1) = self._region_m
-        cup_m = np.asarray(cup, dtype=np.float64)
         low, high = np.array([x0, y0, 0.0]) - 1e-6, np.array([x1, y1, 0.0]) + 1e-6
+        try:
+            cup_m = np.asarray(cup, dtype=np.float64)
+        except (TypeError, ValueError):
+            cup_m = np.empty(0)
         if cup_m.shape != (3,) or not ((cup_m >= low) & (cup_m <= high)).all():
             allowed = f"(x, y, 0) with x from {x0} to {x1} and y from {y0} to {y1}"
-            raise BadInput("cup position [m]", cup_m.tolist(), allowed, "move it into the region")
+            raise BadInput("cup position [m]", cup, allowed, "move it into the region")
         if not len(self._find(cup_m)):
             raise BadInput("cup position [m]", cup_m.tolist(), f"within reach of {self._robot}", "move it to the arm")
         return cup_m

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from vd_policy.base.resources import resource
 from vd_policy.sim.bullet import load_bullet
 from vd_policy.sim.camera import Camera
 
-TABLE, CUP = resource("urdf", "table.urdf"), resource("urdf", "cup.urdf")
+PLAIN_LIGHT: Mapping[str, Any] = {"shadow": 0}
 PHYSICS_STEP_S = 1.0 / 240.0
 POSITION_GAIN = 0.5
 """Share of the position error that the motor removes in one physics step: settles within 0.1 s of arriving."""
@@ -41,8 +43,8 @@ class Scene:
         bullet.setGravity(0, 0, -9.81, physicsClientId=self._client)
         touching_itself = bullet.URDF_USE_SELF_COLLISION | bullet.URDF_USE_SELF_COLLISION_EXCLUDE_PARENT
         self._arm = self._load(spec.urdf, touching_itself)
-        self._table = self._load(TABLE)
-        self._cup = self._load(CUP)
+        self._table = self._load(resource("urdf", "table.urdf"))
+        self._cup = self._load(resource("urdf", "cup.urdf"))
         # PyBullet puts a body where its centre of mass shall be, not its origin.
         self._cup_centre = np.array(bullet.getDynamicsInfo(self._cup, -1, physicsClientId=self._client)[3])
         self._name_parts()
@@ -175,9 +177,9 @@ class Scene:
             maxVelocity=self._speed[index], force=self._torque[index], physicsClientId=self._client,
         )  # fmt: skip
 
-    def render(self, camera: Camera, *, shadow: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def render(self, camera: Camera, light: Mapping[str, Any] = PLAIN_LIGHT) -> tuple[np.ndarray, np.ndarray]:
         """What the camera sees: rgba u8 (H, W, 4) and the depth buffer f32 (H, W), 1.0 where nothing is."""
-        return _picture(self._bullet, self._client, camera, shadow)
+        return _render(self._bullet, self._client, camera, light)
 
 
 def picture_of_the_table(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
@@ -185,8 +187,8 @@ def picture_of_the_table(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     bullet = load_bullet()
     client = bullet.connect(bullet.DIRECT)
     try:
-        _load(bullet, client, TABLE)
-        return _picture(bullet, client, camera, shadow=False)
+        _load(bullet, client, resource("urdf", "table.urdf"))
+        return _render(bullet, client, camera, PLAIN_LIGHT)
     finally:
         bullet.disconnect(physicsClientId=client)
 
@@ -196,9 +198,9 @@ def _load(bullet: ModuleType, client: int, path: Path, flags: int = 0) -> int:
     return bullet.loadURDF(str(path), useFixedBase=True, flags=flags, physicsClientId=client)
 
 
-def _picture(bullet: ModuleType, client: int, camera: Camera, shadow: bool) -> tuple[np.ndarray, np.ndarray]:
+def _render(bullet: ModuleType, client: int, camera: Camera, light: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     _, _, rgba, depth, _ = bullet.getCameraImage(
-        camera.width, camera.height, camera.view, camera.projection, shadow=int(shadow),
+        camera.width, camera.height, camera.view, camera.projection, **light,
         renderer=bullet.ER_TINY_RENDERER, flags=bullet.ER_NO_SEGMENTATION_MASK, physicsClientId=client,
     )  # fmt: skip
     return rgba, depth
