@@ -1,8 +1,8 @@
 """Bags of other robots: a map from their topics and joint names to our observation and action.
 
 A bag made with ``ros2 bag record`` (MCAP or sqlite3, compressed, split) says nothing of tasks or decisions. The map,
-``foreign.yaml`` beside the bags, supplies what is missing; one bag is one demonstration. Time is cut into decisions at a
-fixed rate, and each takes the latest message of every sensor received before it.
+``foreign.yaml`` beside the bags, supplies what is missing; one bag is one demonstration. Time is cut into decisions
+at a fixed rate, and each takes the latest message of every sensor received before it.
 """
 
 from __future__ import annotations

@@ -26,6 +26,6 @@ class MessageFactory(Protocol):
 
 def as_array(data: Any, dtype: np.dtype | type) -> np.ndarray:
     """A primitive array field as NumPy: without a copy from ``bytes``, ``array.array`` and ndarray, else copied."""
-    if isinstance(data, (bytes, bytearray, memoryview)) and len(data):
-        return np.frombuffer(data, dtype)
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return np.frombuffer(data, dtype) if len(data) else np.zeros(0, dtype)
     return np.asarray(data, dtype)
