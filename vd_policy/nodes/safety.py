@@ -154,8 +154,8 @@ class SafetyNode(Node):
     def _look_around(self) -> None:
         """Name who else publishes where only one may."""
         senders = [_full_name(info) for info in self.get_publishers_info_by_topic(self.resolve_topic_name(COMMAND))]
-        others = [_full_name(info) for info in self.get_publishers_info_by_topic(self.resolve_topic_name(TRAJECTORY))]
-        others.remove(self.get_fully_qualified_name())
+        reaching = [_full_name(info) for info in self.get_publishers_info_by_topic(self.resolve_topic_name(TRAJECTORY))]
+        others = [name for name in reaching if name != self.get_fully_qualified_name()]
         self._diagnostics.values |= {"command_publishers": " ".join(sorted(senders)),
                                      "other_paths_to_the_controller": " ".join(sorted(others))}  # fmt: skip
         if others:

@@ -1,0 +1,75 @@
+"""The policy and safety nodes as on a robot, in front of the stand-in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ros_graph import NodeProcess, RosGraph
+from stand_in import StandIn
+from trained import saved, turning_policy
+
+
+class Deployed:
+    """A policy that turns the first joint for ever, so that a halted arm can be told from a driven one.
+
+    Each test begins with `moving`, which mends whatever the one before broke.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.graph = RosGraph()
+        self.status = self.graph.probe.diagnostics()
+        self.robot = StandIn(self.graph.probe)
+        self._latch = str(folder / "latch.json")
+        self._run = saved(folder / "run", turning_policy())
+        self.safety = self.start_safety()
+        self.policy = self.start_policy()
+
+    def start_safety(self) -> NodeProcess:
+        self.safety = self.graph.start("safety", latch_file=self._latch)
+        return self.safety
+
+    def start_policy(self) -> NodeProcess:
+        self.policy = self.graph.start("policy", run=self._run, frozen_motion_rad=0.01, rate_hz=20.0)
+        return self.policy
+
+    def wait(self, node: str, message: str, **values: Any) -> dict[str, str]:
+        """The node's status once its message and values contain these."""
+        return self.graph.wait_for(lambda: self.says(node, message, **values), f"{node} to say {message!r} {values}")
+
+    def says(self, node: str, message: str, **values: Any) -> dict[str, str]:
+        """The node's status if its message and values contain these."""
+        status = self.status(node)
+        there = message in status.get("message", "") and all(str(v) in status.get(k, "") for k, v in values.items())
+        return status if there else {}
+
+    def moving(self) -> None:
+        """Wait until the policy drives the arm."""
+        self.robot.heal()
+        if not self.safety.running:
+            self.start_safety()
+        if not self.policy.running:
+            self.start_policy()
+        if self.says("safety", "stopped"):
+            self.graph.wait_for(lambda: self.graph.probe.call("safety/reset").success, "the safety node to be reset")
+        self.wait("policy", "acting")
+        self.wait("safety", "running: /policy")
+        turned = self.robot.q[0]
+        self.graph.wait_for(lambda: self.robot.q[0] > turned + 0.05, "the arm to be driven")
+
+    def at_rest(self) -> None:
+        """Wait until the arm stands where the controller was told last, and check that it stays there."""
+
+        def still() -> bool:
+            last = self.robot.sent[-1].points[0].positions
+            return bool(np.abs(self.robot.q - last).max() < 1e-6)
+
+        self.graph.wait_for(still, "the arm to stand still")
+        held, ticks = self.robot.q, self.robot.ticks
+        self.graph.wait_for(lambda: self.robot.ticks > ticks + 10, "the arm to live on")
+        assert np.abs(self.robot.q - held).max() < 1e-6
+
+    def close(self) -> None:
+        self.robot.close()
+        self.graph.close()

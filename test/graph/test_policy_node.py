@@ -1,0 +1,139 @@
+"""The policy node as a process: in lockstep with the real simulator, and how it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from ros_graph import LATCHED, RosGraph
+from sensor_msgs.msg import Image, JointState
+from stand_in import HOME, SPEC
+from std_msgs.msg import UInt8MultiArray
+from trained import saved, small_policy
+from trajectory_msgs.msg import JointTrajectory
+
+from vd_policy.base.episode import Episode
+from vd_policy.base.seeds import Seeds
+from vd_policy.learning.rollout import rollout
+from vd_policy.messages.blobs import decode_blob, encode_blob, pack_weights, unpack_episode
+from vd_policy.messages.header import stamp_ns
+from vd_policy.messages.images import encode_color, encode_depth
+from vd_policy.messages.joints import encode_joints
+from vd_policy.messages.outcome import Outcome, encode_outcome
+from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, JOINT_STATES, OUTCOME, ROLLOUT, WEIGHTS
+from vd_policy.nodes.ros import RclpyFactory
+from vd_policy.policy.actor import GaussianActor
+from vd_policy.policy.manifest import policy_manifest, policy_tensors
+from vd_policy.sim.env import ArmEnv
+
+S = 1_000_000_000
+SEED = 5
+
+
+def test_rollouts_through_the_graph_equal_those_in_process_and_weights_are_swapped_without_a_gap(
+    ros: RosGraph, tmp_path: Path
+) -> None:
+    """Before the swap the first policy's episodes, after it the second's, none lost in between."""
+    first, second = small_policy(seed=1), small_policy(seed=2)
+    heard = ros.probe.listen(UInt8MultiArray, ROLLOUT)
+    ros.start("policy", run=saved(tmp_path / "run", first), lockstep=True, rollouts=True, explore=True)
+    ros.start("safety", lockstep=True)
+    ros.wait_for(lambda: ros.probe.node.count_publishers(ROLLOUT), "the policy node")
+    ros.start("sim", image_height=16, image_width=16, seed=SEED)
+    ros.wait_for(lambda: len(heard) >= 2, "two rollouts")
+    weights = ros.probe.publisher(UInt8MultiArray, WEIGHTS, LATCHED)
+    manifest = {**policy_manifest(second), "weight_version": 9}
+    weights.publish(encode_blob(RclpyFactory(), pack_weights(policy_tensors(second), manifest)))
+    episodes: list[Episode] = []
+
+    def swapped() -> bool:
+        episodes.extend(unpack_episode(decode_blob(message)) for message in heard[len(episodes) :])
+        return sum(e.weight_version == 9 for e in episodes) >= 2
+
+    ros.wait_for(swapped, "two rollouts of the new weights")
+    assert [e.sequence for e in episodes] == list(range(len(episodes)))
+    versions = [e.weight_version for e in episodes]
+    assert versions == sorted(versions) and set(versions) == {0, 9}
+    new = versions.index(9)
+    for episode, policy in ((episodes[0], first), (episodes[1], first), (episodes[new], second)):
+        _same(episode, _in_process(episode, policy))
+
+
+def _in_process(like: Episode, policy: Any) -> Episode:
+    env = ArmEnv("reach", image_height=16, image_width=16)
+    assert like.seed in [Seeds(SEED).integer("episode", i) for i in range(200)]
+    made = rollout(env, GaussianActor(policy), seed=like.seed)
+    env.close()
+    return made
+
+
+def _same(graph: Episode, alone: Episode) -> None:
+    for name in ("rgb", "depth", "q"):
+        assert np.array_equal(graph.obs[name], alone.obs[name]), name
+    assert np.array_equal(graph.action, alone.action)
+    assert np.array_equal(graph.log_prob, alone.log_prob)
+    assert np.array_equal(graph.reward, alone.reward)
+    assert np.allclose(graph.applied, alone.applied, atol=1e-6)
+    assert (graph.success, graph.failure, graph.terminated) == (alone.success, alone.failure, alone.terminated)
+
+
+def test_a_repeated_observation_gets_the_same_answer_and_the_last_one_none(ros: RosGraph, tmp_path: Path) -> None:
+    ros.start("policy", run=saved(tmp_path / "run", small_policy()), lockstep=True, explore=True)
+    answers = ros.probe.listen(JointTrajectory, COMMAND)
+    say = _Teller(ros)
+    ros.wait_for(lambda: ros.probe.node.count_publishers(COMMAND), "the policy's command")
+    say.until(lambda: len(answers) >= 3, 1 * S, step=0)
+    say.until(lambda: len(answers) >= 4, 2 * S, step=1)
+    for _ in range(3):
+        say(3 * S, step=2, truncated=True)
+    say.until(lambda: stamp_ns(answers[-1]) == 4 * S, 4 * S, step=0, episode=1)
+    points = {stamp: [a.points for a in answers if stamp_ns(a) == stamp * S] for stamp in (1, 2, 3, 4)}
+    assert len(points[1]) >= 3 and all(p == points[1][0] for p in points[1])
+    assert points[2][0] != points[1][0] and points[3] == [] and points[4]
+    assert {a.header.frame_id for a in answers} == {"/policy"}
+
+
+class _Teller:
+    """Publishes whole observations as the simulator does."""
+
+    def __init__(self, ros: RosGraph) -> None:
+        self._ros = ros
+        topics = {JOINT_STATES: JointState, COLOR: Image, DEPTH: Image, OUTCOME: DiagnosticArray}
+        self._publishers = {topic: ros.probe.publisher(kind, topic) for topic, kind in topics.items()}
+
+    def until(self, condition: Callable[[], Any], *observation: Any, **details: Any) -> None:
+        """Repeat an observation until its effect shows."""
+
+        def told() -> bool:
+            self(*observation, **details)
+            return bool(condition())
+
+        self._ros.wait_for(told, f"an effect of {observation} {details}")
+
+    def __call__(self, stamp: int, step: int, episode: int = 0, truncated: bool = False) -> None:
+        f = RclpyFactory()
+        outcome = Outcome("reach", episode, step, 0.0, 0.3, False, False, "", False, truncated, 11 + episode, ())
+        self._publishers[JOINT_STATES].publish(encode_joints(f, SPEC.joints, HOME, stamp))
+        self._publishers[COLOR].publish(encode_color(f, np.zeros((16, 16, 3), np.uint8), stamp, "camera"))
+        self._publishers[DEPTH].publish(encode_depth(f, np.ones((16, 16), np.uint16), stamp, "camera"))
+        self._publishers[OUTCOME].publish(encode_outcome(f, outcome, stamp))
+
+
+def test_a_wrong_start_is_refused_with_one_line(ros: RosGraph, tmp_path: Path) -> None:
+    damaged = Path(saved(tmp_path / "run", small_policy()))
+    data = bytearray((damaged / "weights.safetensors").read_bytes())
+    data[-1] ^= 1
+    (damaged / "weights.safetensors").write_bytes(data)
+    starts: dict[str, dict[str, Any]] = {
+        "the directory of a trained run": {},
+        "/nowhere": {"run": "/nowhere"},
+        "only with lockstep": {"rollouts": True},
+        "sha256": {"run": str(damaged)},
+        "did you mean 'explore'": {"explor": True},
+    }
+    for says, policy in [(says, ros.start("policy", **parameters)) for says, parameters in starts.items()]:
+        assert policy.wait() == 2, policy.output
+        assert says in policy.output and "Traceback" not in policy.output

@@ -1,0 +1,108 @@
+"""The safety node as a process: what reaches the controller, and how it starts and ends."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ros_graph import RosGraph
+from sensor_msgs.msg import JointState
+from stand_in import HOME, SPEC, StandIn, command
+from trajectory_msgs.msg import JointTrajectory
+
+from vd_policy.base.resources import resource
+from vd_policy.messages.header import stamp_ns
+from vd_policy.messages.joints import encode_joints
+from vd_policy.messages.topics import COMMAND, JOINT_STATES, TRAJECTORY
+from vd_policy.nodes.parameters import parameters_file
+from vd_policy.nodes.policy import PolicySettings
+from vd_policy.nodes.ros import RclpyFactory
+from vd_policy.nodes.safety import SafetySettings
+
+S = 1_000_000_000
+
+
+def test_in_lockstep_stamp_and_target_pass_through_bit_for_bit(ros: RosGraph) -> None:
+    ros.start("safety", lockstep=True)
+    heard = ros.probe.listen(JointTrajectory, TRAJECTORY)
+    joints = ros.probe.publisher(JointState, JOINT_STATES)
+    commands = ros.probe.publisher(JointTrajectory, COMMAND)
+    ros.wait_for(lambda: ros.probe.node.count_publishers(TRAJECTORY), "the safety node's publisher")
+    target = HOME + np.float32(0.3) * np.pi / 5
+    for stamp in (5 * S, 6 * S):
+        commands.publish(command(target, "/policy", stamp))  # before the joints it answers
+        joints.publish(encode_joints(RclpyFactory(), SPEC.joints, HOME, stamp))
+        ros.wait_for(lambda stamp=stamp: heard and stamp_ns(heard[-1]) == stamp, f"the command of {stamp}")
+        assert list(heard[-1].points[0].positions) == target.tolist()
+
+
+def test_in_real_time_commands_go_out_stamped_now_and_clamps_are_named(ros: RosGraph, tmp_path: Path) -> None:
+    status, robot = ros.probe.diagnostics(), StandIn(ros.probe)
+    ros.start("safety", latch_file=str(tmp_path / "latch.json"))
+    commands = ros.probe.publisher(JointTrajectory, COMMAND)
+
+    def clamped() -> bool:
+        commands.publish(command(robot.q + np.array([0.0, 0.0, 0.0, 0.0, 0.0, 3.0]), "/greedy"))
+        return "clamped step:j2n6s300_joint_6" in status("safety")
+
+    ros.wait_for(clamped, "the clamp on /diagnostics")
+    ros.wait_for(lambda: clamped() and "in a row" in status("safety")["message"], "the latch after many in a row")
+    robot.close()
+    assert {stamp_ns(message) for message in robot.sent} == {0}
+    assert "clamped commands in a row" in (tmp_path / "latch.json").read_text()
+
+
+def test_a_stop_that_cannot_be_remembered_still_stops_and_says_so(ros: RosGraph, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    status = ros.probe.diagnostics()
+    safety = ros.start("safety", latch_file=str(tmp_path / "file" / "latch.json"))
+    assert ros.probe.call("safety/stop").success
+    ros.wait_for(lambda: status("safety").get("latch_write_errors") == "1", "the write error")
+    assert status("safety")["message"] == "stopped: safety/stop was called"
+    assert "a restart would forget it" in safety.output
+
+
+def test_a_reset_without_joint_states_is_refused(ros: RosGraph, tmp_path: Path) -> None:
+    ros.start("safety", latch_file=str(tmp_path / "latch.json"))
+    ros.probe.call("safety/stop")
+    answer = ros.probe.call("safety/reset")
+    assert not answer.success and "fresh joint states" in answer.message
+    assert (tmp_path / "latch.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"comand_timeout_s": 1.0}, "did you mean 'command_timeout_s'?"),
+        ({"command_timeout_s": -1.0}, "at least 0.01"),
+        ({"robot": "r2d2"}, "j2n6s300"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_with_one_line(ros: RosGraph, parameters: dict[str, Any], says: str) -> None:
+    safety = ros.start("safety", **parameters)
+    assert safety.wait() == 2
+    assert says in safety.output and "Traceback" not in safety.output
+
+
+def test_at_the_end_the_arm_is_left_at_rest(ros: RosGraph, tmp_path: Path) -> None:
+    robot = StandIn(ros.probe)
+    safety = ros.start("safety", latch_file=str(tmp_path / "latch.json"))
+    commands = ros.probe.publisher(JointTrajectory, COMMAND)
+
+    def driven() -> bool:
+        commands.publish(command(robot.q + 0.2, "/probe"))
+        return bool(np.abs(robot.q - HOME).max() > 0.05)
+
+    ros.wait_for(driven, "the arm to be driven")
+    assert safety.stop(signal.SIGTERM) == 0
+    ros.wait_for(lambda: np.abs(np.array(robot.sent[-1].points[0].positions) - robot.q).max() < 0.1, "the last hold")
+    robot.close()
+    assert not (tmp_path / "latch.json").exists()
+
+
+@pytest.mark.parametrize(("name", "settings"), [("safety", SafetySettings), ("policy", PolicySettings)])
+def test_the_parameter_file_shows_every_parameter_at_its_default(name: str, settings: type) -> None:
+    assert resource("config", "nodes", f"{name}.yaml").read_text() == parameters_file(settings)
