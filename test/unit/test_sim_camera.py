@@ -80,7 +80,7 @@ def test_depth_is_zero_beyond_the_range_and_millimetres_within() -> None:
 
 
 def test_composited_images_equal_full_ones_bit_for_bit_over_random_poses() -> None:
-    whole, part = Scene(load_robot()), Scene(load_robot(), show_table=False)
+    whole, part = Scene(load_robot()), Scene(load_robot())
     camera, rng = reach_camera(96, 128), np.random.default_rng(5)
     compositor = Compositor(part, camera)
     for _ in range(30):

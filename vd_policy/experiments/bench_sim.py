@@ -61,7 +61,7 @@ def _time_steps(env: ArmEnv, steps: int, seed: int) -> tuple[float, float]:
 def _time_images(size: int, count: int) -> dict[str, float]:
     """CPU milliseconds of one RGBD image at home, composited and whole."""
     camera = Camera(load_task("reach").camera, size, size)
-    part, whole = Scene(load_robot(), show_table=False), Scene(load_robot())
+    part, whole = Scene(load_robot()), Scene(load_robot())
     compositor = Compositor(part, camera)
     for scene in (part, whole):
         scene.restart(np.array([0.45, 0.1, 0.0]))

@@ -77,7 +77,7 @@ class ArmEnv(gymnasium.Env):
         self.action_space = spaces.Box(-1.0, 1.0, (len(self.robot),), np.float32)
         self._rules = rules(self.settings)
         self._placement = Placement(self.settings, self._rules, Kinematics(self.robot), self._collides)
-        self._scene = Scene(self.robot, cup_is_solid=self._rules.cup_is_solid, show_table=False)
+        self._scene = Scene(self.robot, cup_is_solid=self._rules.cup_is_solid)
         self._compositor = Compositor(self._scene, self.camera)
         self._lower, self._upper = np.array(self.robot.lower_rad), np.array(self.robot.upper_rad)
         self._q = np.array(self.robot.home_rad)

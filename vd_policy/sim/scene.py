@@ -31,10 +31,9 @@ class Scene:
     Args:
         spec: the robot.
         cup_is_solid: whether the arm can touch the cup.
-        show_table: draw the table; left out where images are laid over a cached picture of it.
     """
 
-    def __init__(self, spec: RobotSpec, *, cup_is_solid: bool = False, show_table: bool = True) -> None:
+    def __init__(self, spec: RobotSpec, *, cup_is_solid: bool = False) -> None:
         self.spec = spec
         self._bullet = bullet = load_bullet()
         self._client = bullet.connect(bullet.DIRECT)
@@ -49,8 +48,6 @@ class Scene:
         self._cup_centre = np.array(bullet.getDynamicsInfo(self._cup, -1, physicsClientId=self._client)[3])
         self._name_parts()
         self._choose_contacts(cup_is_solid)
-        if not show_table:  # TinyRenderer skips what has no opacity
-            bullet.changeVisualShape(self._table, -1, rgbaColor=(1.0, 1.0, 1.0, 0.0), physicsClientId=self._client)
         self._set_fingers()
         self.set_joints(np.array(spec.home_rad))
         self._start = bullet.saveState(physicsClientId=self._client)
@@ -84,6 +81,10 @@ class Scene:
         for index, angle in zip(self._fingers, self.spec.finger_rad):
             self._bullet.resetJointState(self._arm, index, angle, physicsClientId=self._client)
             self._set_motor(index, angle)
+
+    def hide_table(self) -> None:
+        """Leave the table out of images from now on; TinyRenderer skips what has no opacity."""
+        self._bullet.changeVisualShape(self._table, -1, rgbaColor=(1.0, 1.0, 1.0, 0.0), physicsClientId=self._client)
 
     def restart(self, cup_m: np.ndarray) -> None:
         """Home and at rest, bit for bit the same however the last episode went, with the cup's foot at `cup_m`."""
