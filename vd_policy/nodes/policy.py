@@ -33,10 +33,10 @@ from vd_policy.messages.trajectory import encode_trajectory
 from vd_policy.nodes.decider import Decider
 from vd_policy.nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from vd_policy.nodes.observer import Observer, ObserverSettings
+from vd_policy.nodes.onnx_actor import actor_for
 from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.ros import RclpyFactory, advertise, run, steady_timer, subscribe
 from vd_policy.nodes.weights import policy_from_bytes
-from vd_policy.policy.actor import GaussianActor
 from vd_policy.policy.checkpoint import load_run
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -145,8 +145,8 @@ class PolicyNode(LifecycleNode):
         torch.set_num_threads(settings.threads)
         loaded = load_run(settings.run)
         self._policy, self._spec = loaded.policy, loaded.spec
-        version = int(loaded.manifest["weight_version"])
-        self._decider = Decider(self._new_actor(loaded.policy), version, self._spec.max_step_rad, settings.explore)
+        actor, version = actor_for(loaded.policy, settings.backend), int(loaded.manifest["weight_version"])
+        self._decider = Decider(actor, version, self._spec.max_step_rad, settings.explore)
         self._diagnostics.values["warm_inference_ms"] = f"{1e3 * self._decider.warm_up(self._blank()):.3f}"
         rate_hz = settings.rate_hz if settings.rate_hz and not settings.lockstep else self._spec.rate_hz
         self._meter, self._pacer = DeadlineMeter(1.0 / rate_hz), Pacer(rate_hz)
@@ -180,9 +180,6 @@ class PolicyNode(LifecycleNode):
         for publisher in filter(None, (self._command, self._rollout_publisher)):
             self.destroy_publisher(publisher)
         self._decider = None
-
-    def _new_actor(self, policy: Any) -> Any:
-        return GaussianActor(policy)
 
     def _blank(self) -> dict[str, np.ndarray]:
         size = (self._spec.image_height, self._spec.image_width)
@@ -291,12 +288,12 @@ class PolicyNode(LifecycleNode):
         while (data := self._weights.take()) is not None:
             try:
                 policy, version = policy_from_bytes(data, self._policy)
-            except BadInput as error:
+                actor = actor_for(policy, self.settings.backend)
+            except VdPolicyError as error:
                 self._diagnostics.counts["weights_refused"] += 1
                 self._diagnostics.values["weights_refusal"] = str(error)
                 self.get_logger().error(f"weights refused: {error}")
                 continue
-            actor = self._new_actor(policy)
             self._decider.warm_up(self._blank(), actor)
             self._decider.offer(actor, version)
             self._diagnostics.counts["weights_accepted"] += 1
