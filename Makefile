@@ -10,7 +10,7 @@ STAMP := .venv/.installed
 BENCH_STAMP := .venv/.installed-bench
 PINS := setup.py setup.cfg pyproject.toml constraints.txt
 # the variable, unlike -c, also pins what pip fetches to build the package itself
-PIP := PIP_CONSTRAINT="$(CURDIR)/constraints.txt" $(BIN)/pip --disable-pip-version-check
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/pip --disable-pip-version-check
 
 .PHONY: setup demo test bench clean distclean
 
