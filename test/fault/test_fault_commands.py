@@ -109,8 +109,8 @@ def test_a_target_beyond_a_limit_is_clamped_named_and_latched_after_n_in_a_row()
         (["a", "a"], [0.0, 0.0]),
     ],
 )
-def test_a_command_for_other_joints_or_of_another_length_is_refused(names: list[str], positions: list[float]) -> None:
-    """FAULTS 17."""
+def test_an_unreadable_command_moves_nothing_and_is_counted(names: list[str], positions: list[float]) -> None:
+    """FAULTS 17: for other joints or of another length, at the safety gate."""
     duration = SimpleNamespace(sec=1, nanosec=0)
     message = SimpleNamespace(joint_names=names, header=SimpleNamespace(frame_id="/x", stamp=duration),
                               points=[SimpleNamespace(positions=positions, time_from_start=duration)])  # fmt: skip
