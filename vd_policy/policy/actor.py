@@ -69,12 +69,14 @@ class GaussianActor:
     def act(self, obs: Obs, state: State, *, explore: bool) -> tuple[Act, State]:
         """Decide for raw observations with leading dimension (B,), arrays or tensors."""
         was_training = self.policy.training
-        self.policy.eval()
+        if was_training:
+            self.policy.eval()
         with torch.inference_mode():
             mean, std = self.policy(obs)
             action = mean + std * _normal(state, mean) if explore else mean
             act = Act(action, log_prob(action, mean, std), mean, std)
-        self.policy.train(was_training)
+        if was_training:
+            self.policy.train()
         return act, state
 
 

@@ -116,4 +116,6 @@ class ObservationSpec:
 
 
 def _tensor(array: Any) -> Tensor:
-    return array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(array))
+    if isinstance(array, Tensor):
+        return array
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))  # torch cannot share read-only memory
