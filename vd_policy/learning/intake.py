@@ -1,31 +1,45 @@
-"""Which rollouts a learner may use: each once, and none from weights that are too old."""
+"""Which rollouts a learner may use: sound ones, each once, and none from weights that are too old."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
+import numpy as np
+
 from vd_policy.base.episode import Episode
 
 REMEMBERED = 4096
 """Sequence numbers kept per source; one that lies further back counts as a duplicate."""
+REWARD_LIMIT = 1e6
+"""Far beyond any task's reward; one such number would spoil the critic for good."""
 
 
 class Intake:
     """Sorts arriving episodes by source and sequence number, and counts what it refuses.
 
-    Counts: ``used``, ``duplicate`` (the same source and sequence again), ``stale`` (weights more than
-    `max_weight_lag` versions old), ``reordered`` (late, but used) and ``lost`` (numbers that never came).
+    Counts: ``used``, ``unusable`` (no step, impossible numbers, or images of another size), ``duplicate`` (the same
+    source and sequence again), ``stale`` (weights more than `max_weight_lag` versions old, or newer than the
+    learner's), ``reordered`` (late, but used) and ``lost`` (numbers that never came). A source that starts its numbers
+    again at 0 needs another name, or its episodes count as duplicates.
+
+    Args:
+        max_weight_lag: see ``stale``.
+        shapes: of one step's observation by key; empty accepts any.
     """
 
-    def __init__(self, max_weight_lag: int) -> None:
+    def __init__(self, max_weight_lag: int, shapes: dict[str, tuple[int, ...]] | None = None) -> None:
         self.max_weight_lag = max_weight_lag
+        self.shapes = shapes or {}
         self.counts: Counter[str] = Counter()
         self._seen: dict[str, set[int]] = {}
         self._last: dict[str, int] = {}
 
     def admit(self, episode: Episode, version: int) -> bool:
         """Whether to use this episode, given the learner's present weight `version`."""
+        if not self._is_sound(episode):
+            self.counts["unusable"] += 1
+            return False
         if not self._is_new(episode.source, episode.sequence):
             self.counts["duplicate"] += 1
             return False
@@ -38,6 +52,12 @@ class Intake:
     def is_fresh(self, episode: Episode, version: int) -> bool:
         """Whether the weights that acted are at most `max_weight_lag` versions behind, and not from the future."""
         return 0 <= version - episode.weight_version <= self.max_weight_lag
+
+    def _is_sound(self, episode: Episode) -> bool:
+        numbers = (episode.action, episode.reward, episode.log_prob)
+        fits = all(np.shape(episode.obs[key])[1:] == shape for key, shape in self.shapes.items())
+        finite = all(np.isfinite(array).all() for array in numbers)
+        return len(episode) > 0 and fits and finite and bool((np.abs(episode.reward) < REWARD_LIMIT).all())
 
     def _is_new(self, source: str, sequence: int) -> bool:
         seen = self._seen.setdefault(source, set())

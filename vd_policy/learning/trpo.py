@@ -30,7 +30,7 @@ from vd_policy.policy.actor import Actor, GaussianActor
 from vd_policy.policy.gaussian import entropy
 from vd_policy.policy.layers import regularised_layers
 
-COUNTED = ("used", "duplicate", "stale", "reordered", "lost")
+COUNTED = ("used", "unusable", "duplicate", "stale", "reordered", "lost")
 """What the learner's figures say about arriving rollouts; see `Intake`."""
 
 
@@ -84,7 +84,7 @@ class TRPO:
         self.version = version
         self.updates = 0
         self.rejected: Counter[str] = Counter()
-        self.intake = Intake(self.settings.max_weight_lag)
+        self.intake = Intake(self.settings.max_weight_lag, _observation_shapes(policy))
         self._features = features or policy.mean.encoder
         self._parameters = FlatParameters(policy)
         self._generator = torch.Generator().manual_seed(Seeds(seed).integer("trpo"))
@@ -98,8 +98,8 @@ class TRPO:
         return self.settings.batch_steps
 
     def observe(self, episodes: list[Episode]) -> None:
-        """Queue episodes for the next update; duplicates and rollouts from too old weights are dropped and counted."""
-        self._pending += [e for e in episodes if len(e) and self.intake.admit(e, self.version)]
+        """Queue episodes for the next update; what `Intake` does not admit is dropped and counted."""
+        self._pending += [e for e in episodes if self.intake.admit(e, self.version)]
 
     def due(self) -> int:
         """1 once the queued episodes hold a batch of steps, else 0."""
@@ -234,6 +234,15 @@ def build(config: Mapping[str, Any], policy: nn.Module, *, seed: int = 0, versio
     if regularised_layers(policy):
         raise BadInput("policy", "with dropout layers", "a pruned or dense policy", "vd_policy prune RUN --out PRUNED")
     return TRPO(policy, base_settings.build(TRPOSettings, config, "trpo"), seed=seed, version=version)
+
+
+def _observation_shapes(policy: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shapes of one step's observation, by the policy's spec; empty for a policy without one."""
+    spec = getattr(policy, "spec", None)
+    if spec is None:
+        return {}
+    size = (spec.image_height, spec.image_width)
+    return {"rgb": (*size, 3), "depth": size, "q": (spec.action_size,)}
 
 
 def _standardised(advantages: list[Tensor]) -> list[Tensor]:

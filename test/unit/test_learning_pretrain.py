@@ -1,0 +1,106 @@
+"""Behavioural cloning: what it writes, that it learns, and that it resumes to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from learning_samples import collector, demonstrations, quick, tiny_policy
+
+from vd_policy.base.errors import BadInput
+from vd_policy.learning.cloning import Cloning, CloningSettings
+from vd_policy.learning.metrics import Metrics
+from vd_policy.learning.pretrain import observation_spec, pretrain
+from vd_policy.policy.actor import GaussianActor
+from vd_policy.policy.checkpoint import load_metrics, load_run, load_training
+from vd_policy.policy.layers import regularised_layers
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return demonstrations(tmp_path_factory.mktemp("demos") / "bags")
+
+
+class Interrupt(Exception):
+    """Stands for a crash in the middle of training."""
+
+
+def interrupted_at(step):
+    def progress(done, _total, _figures):
+        if done == step:
+            raise Interrupt
+
+    return progress
+
+
+@pytest.mark.parametrize("method", ["vd", "l2", "none"])
+def test_cloning_lowers_the_error_and_writes_a_run_that_acts(dataset, tmp_path, method):
+    out, figures = pretrain(dataset, quick(method, epochs=30, learning_rate=5e-3), tmp_path / method)
+    run = load_run(out)
+    rows = Metrics(load_metrics(out)).rows
+    assert rows[-1]["train/clone/nll"] < 0.8 * rows[0]["train/clone/nll"]
+    assert bool(regularised_layers(run.policy)) == (method == "vd")
+    assert run.manifest["parents"]["demos"]["sha256"] == dataset.content_hash
+    assert run.manifest["env_steps"] == {"pretraining": figures["training_samples"], "rl": 0}
+    with collector() as rollouts:
+        assert rollouts.collect(GaussianActor(run.policy), 5)
+
+
+@pytest.mark.parametrize("crash_at", [7, 12])
+def test_a_training_cut_in_two_equals_the_whole_to_the_bit(dataset, tmp_path, crash_at):
+    settings = quick("vd", select_epochs=3, select_episodes=2)
+    pretrain(dataset, settings, tmp_path / "whole")
+    with pytest.raises(Interrupt):
+        pretrain(dataset, settings, tmp_path / "cut", progress=interrupted_at(crash_at))
+    pretrain(dataset, settings, tmp_path / "cut", resume=True)
+    whole, cut = (load_training(tmp_path / name) for name in ("whole", "cut"))
+    assert whole.keys() == cut.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, cut[name]) if isinstance(value, torch.Tensor) else value == cut[name], name
+    assert load_metrics(tmp_path / "whole") == load_metrics(tmp_path / "cut")
+
+
+def test_selection_keeps_the_policy_that_measured_best(dataset, tmp_path):
+    out, figures = pretrain(dataset, quick("none", select_epochs=2, select_episodes=2), tmp_path / "run")
+    rates = [row["eval/success_rate"] for row in Metrics(load_metrics(out)).rows if "eval/success_rate" in row]
+    assert len(rates) == 3 and figures["best_success_rate"] == max(rates)
+    assert "validation_mse" in figures
+
+
+def test_only_the_means_are_trained(dataset, tmp_path):
+    with pytest.raises(Interrupt):
+        pretrain(dataset, quick("vd", checkpoint_epochs=1, epochs=2), tmp_path / "run", progress=interrupted_at(4))
+    first = load_run(tmp_path / "run").policy.sigma.state_dict()
+    pretrain(dataset, quick("vd", checkpoint_epochs=1, epochs=2), tmp_path / "run", resume=True)
+    last = load_run(tmp_path / "run").policy.sigma.state_dict()
+    assert all(torch.equal(first[name], last[name]) for name in first)
+
+
+def test_the_weight_of_the_kl_rises_over_the_warm_up_and_then_stays():
+    cloning = Cloning(tiny_policy(), CloningSettings(kl_warmup=0.4), samples=50, steps=100, seed=0)
+    weights = []
+    for step in (0, 20, 40, 90):
+        cloning.step_count = step
+        weights.append(cloning.kl_weight)
+    assert weights == [0.0, 0.5, 1.0, 1.0]
+
+
+def test_an_existing_run_is_not_overwritten(dataset, tmp_path):
+    pretrain(dataset, quick("none", epochs=1), tmp_path / "run")
+    with pytest.raises(BadInput, match="--resume"):
+        pretrain(dataset, quick("none", epochs=1), tmp_path / "run")
+
+
+def test_scales_come_from_the_training_samples_and_not_from_those_held_out(dataset):
+    train, _ = dataset.split(0.3, 0)
+    spec = observation_spec(dataset, train)
+    np.testing.assert_allclose(spec.q_offset_rad, dataset.q[train].astype(float).mean(0))
+    assert spec.depth_max_m * 1000 >= dataset.depth[train].max()
+
+
+def test_curves_survive_csv_to_the_bit():
+    metrics = Metrics()
+    metrics.log(200, {"rollout/return": 1 / 3, "diag/count": 4.0})
+    metrics.log(400, {"rollout/return": -1e-12, "train/trpo/kl": 0.01})
+    again = Metrics(metrics.csv())
+    assert again.rows == metrics.rows and again.csv() == metrics.csv()

@@ -1,0 +1,131 @@
+"""The train loop: exact resume, curves, recipes and the two commands."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from learning_samples import collector, demonstrations, tiny_policy, tiny_run
+
+from vd_policy.base.errors import BadInput
+from vd_policy.cli.main import main
+from vd_policy.learning.metrics import Metrics
+from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes
+from vd_policy.learning.train import train
+from vd_policy.learning.trpo import TRPO
+from vd_policy.policy.checkpoint import load_metrics, load_run, load_training
+
+TIMES = ("diag/collect_s", "diag/update_s")
+CHANGES = {"batch_steps": 60, "critic.warmup_batches": 1, "critic.fit_steps": 5}
+
+
+class Interrupt(Exception):
+    """Stands for a crash in the middle of training."""
+
+
+def learner_for(run, recipe="trpo", **changes) -> TRPO:
+    return build_learner(load_recipe(recipe, {**CHANGES, **changes}), run.policy, seed=4)
+
+
+def curves(path):
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in Metrics(load_metrics(path)).rows]
+
+
+@pytest.mark.parametrize("recipe", ["trpo", "trpo_c8"])
+def test_a_training_cut_in_two_equals_the_whole_to_the_bit(tmp_path, recipe, monkeypatch):
+    monkeypatch.setattr("vd_policy.learning.train.CHECKPOINT_ITERATIONS", 2)
+    tiny_run(tmp_path / "start")
+
+    def run(out, steps=260, **options):
+        start = load_run(tmp_path / "start")
+        with collector() as rollouts:
+            return train(learner_for(start, recipe), rollouts, steps, tmp_path / out, start=start, **options)
+
+    def crash(steps, _row):
+        if steps > 150:
+            raise Interrupt
+
+    run("whole")
+    with pytest.raises(Interrupt):
+        run("cut", progress=crash)
+    run("cut", resume=True)
+    whole, cut = (load_training(tmp_path / name) for name in ("whole", "cut"))
+    assert whole.keys() == cut.keys() and len(curves(tmp_path / "whole")) >= 4
+    for name, value in whole.items():
+        assert torch.equal(value, cut[name]) if isinstance(value, torch.Tensor) else value == cut[name], name
+    assert curves(tmp_path / "whole") == curves(tmp_path / "cut")
+
+
+def test_training_does_not_depend_on_the_number_of_processes(tmp_path):
+    tiny_run(tmp_path / "start")
+    for workers in (1, 2):
+        start = load_run(tmp_path / "start")
+        with collector(workers) as rollouts:
+            train(learner_for(start), rollouts, 180, tmp_path / f"out{workers}", start=start)
+    one, two = (load_run(tmp_path / f"out{n}").policy.state_dict() for n in (1, 2))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert curves(tmp_path / "out1") == curves(tmp_path / "out2")
+
+
+def test_a_trained_run_says_where_it_came_from_and_what_it_cost(tmp_path):
+    start = tiny_run(tmp_path / "start")
+    with collector() as rollouts:
+        figures = train(learner_for(start), rollouts, 120, tmp_path / "out", start=start)
+    run = load_run(tmp_path / "out")
+    assert run.manifest["env_steps"]["rl"] == figures["env_steps"] >= 120
+    assert run.manifest["parents"]["init"] == start.as_parent()
+    row = curves(tmp_path / "out")[-1]
+    assert row["step"] == figures["env_steps"]
+    assert {"rollout/success_rate", "rollout/return", "train/trpo/critic_loss", "diag/weight_version"} <= row.keys()
+
+
+def test_every_recipe_of_the_package_builds():
+    for name in ("trpo", "trpo_c8"):
+        assert isinstance(build_learner(load_recipe(name), tiny_policy()), TRPO)
+    assert build_learner(load_recipe("trpo_c8"), tiny_policy()).settings.replay_batches == 8
+    assert {load_recipe(name).settings["method"] for name in ("vd", "l2", "none")} == {"vd", "l2", "none"}
+
+
+def test_settings_are_changed_from_the_command_line_by_dotted_names():
+    changes = parse_changes(["max_kl=0.03", "critic.hidden=[8, 8]"])
+    settings = build_learner(load_recipe("trpo_c8", changes), tiny_policy()).settings
+    assert (settings.max_kl, settings.critic.hidden, settings.replay_batches) == (0.03, (8, 8), 8)
+
+
+@pytest.mark.parametrize("word", ["max_kl", "=3", "max_kl=["])
+def test_a_malformed_change_is_refused(word):
+    with pytest.raises(BadInput, match="--set"):
+        parse_changes([word])
+
+
+def test_a_recipe_whose_method_cannot_learn_is_refused():
+    with pytest.raises(BadInput, match="pretrain"):
+        build_learner(load_recipe("vd"), tiny_policy())
+
+
+def test_the_commands_clone_prune_and_improve(tmp_path, capsys):
+    demonstrations(tmp_path / "bags", 40)
+    tiny = ["policy={mean: {conv_channels: [4], image_widths: [8], joint_widths: [8]}, sigma: {conv_channels: [4]}}"]
+    clone = ["pretrain", str(tmp_path / "bags"), "--out", str(tmp_path / "vd"), "--epochs", "2"]
+    assert main([*clone, "--set", "batch=16", "--set", *tiny, "--json", str(tmp_path / "clone.json")]) == 0
+    improve = ["train", str(tmp_path / "vd"), "--out", str(tmp_path / "rl"), "--recipe", "trpo", "--seed", "1"]
+    improve += [word for name, value in CHANGES.items() for word in ("--set", f"{name}={value}")]
+    assert main([*improve, "--steps", "60", "--json", str(tmp_path / "rl.json")]) == 0
+    assert main([*improve, "--steps", "120", "--resume"]) == 0
+    first, second = (json.loads((tmp_path / f).read_text()) for f in ("clone.json", "rl.json"))
+    assert first["ok"] and first["method"] == "vd" and first["training_samples"] > 0
+    assert second["iterations"] == 1 and 0.0 <= second["success_rate"] <= 1.0
+    assert len(curves(tmp_path / "rl")) == 2 and "pruning" in load_run(tmp_path / "rl").manifest
+    capsys.readouterr()
+    assert main([*improve, "--steps", "120"]) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_training_on_another_task_than_the_run_was_made_for_is_refused(tmp_path, capsys):
+    tiny_run(tmp_path / "start")
+    task = tmp_path / "timid.yaml"
+    task.write_text("task: reach\nmax_step_rad: 0.1\n")
+    words = ["train", str(tmp_path / "start"), "--steps", "10", "--out", str(tmp_path / "out"), "--task", str(task)]
+    assert main(words) == 2
+    assert "max_step_rad" in capsys.readouterr().err
