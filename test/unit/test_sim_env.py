@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import math
 import subprocess
 import sys
 import warnings
+import weakref
 
 import gymnasium
 import numpy as np
@@ -239,6 +241,19 @@ def test_the_picture_for_people_is_larger_and_changes_nothing() -> None:
     picture = env.render()
     assert picture.shape == (360, 480, 3) and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
     assert all(np.array_equal(before[k], v) for k, v in env._observe().items())
+
+
+def test_an_environment_that_is_dropped_frees_its_worlds_at_once() -> None:
+    env = small()
+    env.reset(seed=0)
+    env.goals()
+    worlds = [weakref.ref(env._scene), weakref.ref(env._probe._scene)]
+    gc.disable()
+    try:
+        del env
+        assert [world() for world in worlds] == [None, None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

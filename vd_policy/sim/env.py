@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import gymnasium
@@ -18,8 +17,8 @@ from vd_policy.base.seeds import MAX_SEED, Seeds
 from vd_policy.base.settings import replaced
 from vd_policy.sim.camera import Camera
 from vd_policy.sim.compositor import Compositor
-from vd_policy.sim.picture import picture
 from vd_policy.sim.placement import Placement
+from vd_policy.sim.probe import Probe
 from vd_policy.sim.scene import Scene
 from vd_policy.sim.tasks import Judgement, Situation, TaskSettings, checked, load_task, rules
 
@@ -76,7 +75,8 @@ class ArmEnv(gymnasium.Env):
         self.observation_space = self._observation_space()
         self.action_space = spaces.Box(-1.0, 1.0, (len(self.robot),), np.float32)
         self._rules = rules(self.settings)
-        self._placement = Placement(self.settings, self._rules, Kinematics(self.robot), self._collides)
+        self._probe = Probe(self.robot, self._rules.cup_is_solid)
+        self._placement = Placement(self.settings, self._rules, Kinematics(self.robot), self._probe.contact_at)
         self._scene = Scene(self.robot, cup_is_solid=self._rules.cup_is_solid)
         self._compositor = Compositor(self._scene, self.camera)
         self._lower, self._upper = np.array(self.robot.lower_rad), np.array(self.robot.upper_rad)
@@ -203,25 +203,14 @@ class ArmEnv(gymnasium.Env):
         """The expert's goal set G for this cup, (K, J) [rad], K >= 1; computed when first asked for."""
         return self._placement.goals(self._cup)
 
-    @cached_property
-    def _probe(self) -> Scene:
-        """A second world for questions and pictures, so that asking does not disturb the episode."""
-        return Scene(self.robot, cup_is_solid=self._rules.cup_is_solid)
-
-    def _collides(self, q: np.ndarray) -> str | None:
-        return self._probe.contact_at(q)
-
     def render(self) -> np.ndarray | None:
         """A larger picture with shadows for people, u8 (360, 480, 3), or None without a render mode."""
         if self.render_mode is None:
             return None
-        self._probe.restart(self._cup)
-        self._probe.set_joints(self._q)
-        return picture(self._probe, self.settings.camera)
+        return self._probe.picture(self._q, self._cup, self.settings.camera)
 
     def close(self) -> None:
         """Free the worlds; a second call does nothing."""
         self._running = False
         self._scene.close()
-        if "_probe" in self.__dict__:
-            self._probe.close()
+        self._probe.close()
