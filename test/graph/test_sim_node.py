@@ -66,9 +66,7 @@ def test_all_parts_of_an_observation_carry_one_stamp(graph: RosGraph, sim: Comma
         graph.wait_for(lambda topic=topic: sim.stamps(topic) == stamps, f"the same stamps on {topic} and {OUTCOME}")
 
 
-def test_simulated_time_advances_by_the_decision_period_and_stands_on_the_clock(
-    graph: RosGraph, sim: Commander
-) -> None:
+def test_simulated_time_advances_by_the_decision_period_and_is_on_the_clock(graph: RosGraph, sim: Commander) -> None:
     clocks = graph.probe.listen(Clock, "/clock")
     graph.wait_for(lambda: clocks, "a clock")
     stamps = [sim.step(away(k))[2] for k in range(3)]

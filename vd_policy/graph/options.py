@@ -47,8 +47,8 @@ class DemonstrateOptions(SimOptions):
 
     out: str = setting("demonstrations", "directory for the episode bags")
     samples: int = setting(0, "end after so many recorded steps; 0: never", minimum=0)
-    noise: float = setting(0.0, "standard deviation of the noise on the expert's action [rad]", minimum=0.0)
-    clip_noise: bool = setting(False, "clip the noisy action to the largest step")
+    noise: float = setting(0.5, "standard deviation of the noise on the expert's action [rad]", minimum=0.0)
+    clip_noise: bool = setting(True, "clip the noisy action to the largest step")
     rule: str = setting("clipped", "eq. 10 with the last step shortened, or as printed", choices=("clipped", "literal"))
 
 

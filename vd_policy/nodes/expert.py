@@ -36,8 +36,8 @@ class ExpertNodeSettings:
     task: str = setting("reach", "task: a name in config/tasks, or a YAML file")
     robot: str = setting("j2n6s300", "robot: a name in config/robots, or a YAML file")
     rule: str = setting("clipped", "eq. 10 with the last step shortened, or as printed", choices=("clipped", "literal"))
-    noise_std_rad: float = setting(0.0, "standard deviation of eq. 6's noise [rad]", minimum=0.0)
-    clip_noise: bool = setting(False, "clip the noisy action to the largest step")
+    noise_std_rad: float = setting(0.5, "standard deviation of eq. 6's noise [rad]", minimum=0.0)
+    clip_noise: bool = setting(True, "clip the noisy action to the largest step")
     tolerance_s: float = setting(0.0, "largest distance of joint states and outcome; 0: equal stamps", minimum=0.0)
 
 

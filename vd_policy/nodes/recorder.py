@@ -177,9 +177,9 @@ class RecorderNode(Node):
 
     def _switch(self, on: bool) -> str:
         def switch() -> None:
-            self._recorder.recording = on
             if not on:
                 self._recorder.stop()
+            self._recorder.recording = on
 
         self._enqueue(0, switch)
         return f"recording to {self._directory}" if on else "stopped; the open episode is dropped"
@@ -207,7 +207,7 @@ class RecorderNode(Node):
             self._diagnostics.state(WARN, "the disk is too slow: messages were dropped")
         else:
             self._diagnostics.state(
-                OK, f"recording to {self._directory}" if recorder.recording else "waiting for start"
+                OK, f"recording to {self._directory}" if recorder.recording else "waiting for recorder/start"
             )
 
     def close(self) -> None:

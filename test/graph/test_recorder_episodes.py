@@ -1,0 +1,166 @@
+"""How the recorder cuts a stream of messages into one bag per episode."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commander import HOME, SPEC
+
+from vd_policy.base.errors import VdPolicyError
+from vd_policy.demos.bag import bag_paths, read_episode, unfinished_paths
+from vd_policy.demos.factory import RosbagsFactory, to_cdr
+from vd_policy.demos.info import EpisodeInfo
+from vd_policy.messages.images import encode_color, encode_depth
+from vd_policy.messages.joints import encode_joints
+from vd_policy.messages.outcome import Outcome, encode_outcome
+from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, EXPERT_ACTION, JOINT_STATES, OUTCOME, TRAJECTORY
+from vd_policy.messages.trajectory import encode_trajectory
+from vd_policy.nodes.episodes import EpisodeRecorder, Raw, raw_message
+
+PERIOD_NS = 1_100_000_000
+
+
+INFO = EpisodeInfo(task="reach", robot="j2n6s300", joints=SPEC.joints, max_step_rad=0.6, period_s=1.1, horizon=25)
+ROOT = Outcome("reach", episode=0, step=0, reward=0.0, distance_m=0.5, success=False, failure=False, reason="",
+               terminated=False, truncated=False, seed=1, scene=(0.4, 0.0, 0.0))  # fmt: skip
+FACTORY = RosbagsFactory()
+
+
+def stamp_of(outcome: Outcome) -> int:
+    return (1 + 100 * outcome.episode + outcome.step) * PERIOD_NS
+
+
+def raw(topic: str, msg: Any) -> Raw:
+    return raw_message(topic, bytes(to_cdr(msg)), 5)
+
+
+def seen(outcome: Outcome) -> list[Raw]:
+    """Joints and images of an observation, then its outcome."""
+    stamp = stamp_of(outcome)
+    picture = np.full((4, 4, 3), outcome.step, np.uint8)
+    return [
+        raw(JOINT_STATES, encode_joints(FACTORY, SPEC.joints, HOME + 0.1 * outcome.step, stamp)),
+        raw(COLOR, encode_color(FACTORY, picture, stamp, "camera")),
+        raw(DEPTH, encode_depth(FACTORY, picture[..., 0].astype(np.uint16) + 500, stamp, "camera")),
+        raw(OUTCOME, encode_outcome(FACTORY, outcome, stamp)),
+    ]
+
+
+def answers(outcome: Outcome, topics: tuple[str, ...] = (EXPERT_ACTION, COMMAND, TRAJECTORY)) -> list[Raw]:
+    target = HOME + 0.1 * (outcome.step + 1)
+    return [raw(t, encode_trajectory(FACTORY, SPEC.joints, target, 1.1, stamp_of(outcome), "who")) for t in topics]
+
+
+def episode(number: int, steps: int = 3, **options: Any) -> list[list[Raw]]:
+    """The messages of a whole episode, step by step."""
+    outcomes = [replace(ROOT, episode=number, step=k, seed=number, reward=0.5 * k, terminated=k == steps)
+                for k in range(steps + 1)]  # fmt: skip
+    return [seen(o) + ([] if o.last else answers(o, **options)) for o in outcomes]
+
+
+def recorded(recorder: EpisodeRecorder, *streams: list[list[Raw]]) -> None:
+    for stream in streams:
+        for step in stream:
+            for message in step:
+                recorder.take(message)
+
+
+def bags(path: Path) -> list[Any]:
+    return [read_episode(p) for p in bag_paths(path)]
+
+
+def test_each_whole_episode_becomes_one_bag(tmp_path: Path) -> None:
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    recorded(recorder, episode(0), episode(1, steps=5))
+    recorder.stop()
+    assert [(e.seed, len(e), e.sequence) for e in bags(tmp_path)] == [(0, 3, 0), (1, 5, 1)]
+    assert recorder.counts["samples"] == 8 and recorder.counts["incomplete"] == 0
+
+
+def test_messages_that_overtake_each_other_land_in_their_own_episode(tmp_path: Path) -> None:
+    first, second = episode(0), episode(1)
+    late_image = first[-1].pop(1)
+    early_joints = second[0].pop(0)
+    first[-1].insert(0, early_joints)  # of the next episode, before this one's last outcome
+    second[0].append(late_image)  # of this episode, after the next one's first outcome
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    recorded(recorder, first, second)
+    recorder.stop()
+    assert [len(e) for e in bags(tmp_path)] == [3, 3]
+    assert recorder.counts["incomplete"] == 0
+
+
+def test_repeats_are_recorded_once(tmp_path: Path) -> None:
+    steps = [messages for messages in episode(0) for _ in range(2)]
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    recorded(recorder, steps)
+    recorder.stop()
+    assert [len(e) for e in bags(tmp_path)] == [3]
+    assert recorder.counts["repeats"] > 0
+
+
+def test_a_policy_is_recorded_without_labels(tmp_path: Path) -> None:
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    recorded(recorder, episode(0, topics=(COMMAND, TRAJECTORY)))
+    recorder.stop()
+    assert [e.label for e in bags(tmp_path)] == [None]
+    assert recorder.counts["samples"] == 3
+
+
+def test_an_episode_that_a_reset_cut_short_leaves_nothing_behind(tmp_path: Path) -> None:
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    recorded(recorder, episode(0)[:2], episode(1))
+    recorder.stop()
+    assert [(e.seed, e.sequence) for e in bags(tmp_path)] == [(1, 0)]
+    assert recorder.counts["aborted"] == 1 and not unfinished_paths(tmp_path)
+
+
+def test_an_episode_that_had_begun_before_is_left_out_and_counted(tmp_path: Path) -> None:
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    recorded(recorder, episode(0)[1:], episode(1))
+    recorder.stop()
+    assert [e.seed for e in bags(tmp_path)] == [1]
+    assert recorder.counts["begun before"] == 1
+
+
+def test_an_episode_begins_only_when_all_publishers_are_there(tmp_path: Path) -> None:
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    for message in episode(0)[0]:
+        recorder.take(message, ready=False)
+    recorded(recorder, episode(0))  # the sim repeats the first observation while it waits
+    recorder.stop()
+    assert [(e.seed, len(e)) for e in bags(tmp_path)] == [(0, 3)]
+
+
+def test_a_missing_image_is_counted_and_loses_no_other_step(tmp_path: Path) -> None:
+    steps = episode(0)
+    steps[1] = [m for m in steps[1] if m.topic != COLOR]
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    recorded(recorder, steps, episode(1))
+    recorder.stop()
+    assert len(bag_paths(tmp_path)) == 2
+    assert (recorder.counts["incomplete"], recorder.counts["samples"]) == (1, 5)
+
+
+def test_recording_goes_on_after_the_episodes_that_are_there_and_stops_at_the_target(tmp_path: Path) -> None:
+    for _ in range(2):
+        recorder = EpisodeRecorder(tmp_path, INFO, episodes=2)
+        recorded(recorder, *(episode(n) for n in range(4)))
+        recorder.stop()
+        assert recorder.target_reached
+    assert [path.name for path in bag_paths(tmp_path)] == [f"episode_{i:06d}" for i in range(4)]
+
+
+def test_a_full_disk_stops_before_the_next_episode_and_keeps_the_earlier_ones(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    recorded(recorder, episode(0))
+    full = EpisodeRecorder(tmp_path, INFO, min_free_bytes=2 * free)
+    with pytest.raises(VdPolicyError, match="free"):
+        recorded(full, episode(1))
+    assert [e.seed for e in bags(tmp_path)] == [0] and not unfinished_paths(tmp_path)

@@ -1,0 +1,75 @@
+"""The recorder node over real DDS."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ros_graph import RosGraph
+
+from vd_policy.demos.bag import bag_paths, read_episode, unfinished_paths
+from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate
+from vd_policy.graph.nodes import graph
+from vd_policy.graph.options import DemonstrateOptions
+
+
+def demonstrating(ros: RosGraph, out: Path, **options: Any) -> dict[str, Any]:
+    """The demonstrate graph at a size that is quick to render; its processes by name."""
+    chosen = DemonstrateOptions(out=str(out), image_height=16, image_width=24, noise=0.3, seed=9, **options)
+    return {spec.name: ros.start(spec.executable, **spec.parameters) for spec in graph("demonstrate", chosen)}
+
+
+def test_demonstrations_through_the_graph_equal_those_made_in_process(ros: RosGraph, tmp_path: Path) -> None:
+    recorder = demonstrating(ros, tmp_path / "graph", samples=60)["recorder"]
+    assert recorder.wait() == 0, ros.output()
+    settings = DemonstrationSettings(image_height=16, image_width=24, noise_std_rad=0.3)
+    demonstrate(settings, 80, tmp_path / "here", seed=9)
+    here = {e.seed: e for e in map(read_episode, bag_paths(tmp_path / "here")[:-1])}
+    through_ros = {e.seed: e for e in map(read_episode, bag_paths(tmp_path / "graph"))}
+    both = here.keys() & through_ros.keys()
+    assert sum(len(e) for e in through_ros.values()) >= 60
+    assert len(both) >= 4
+    for seed in both:
+        mine, theirs = through_ros[seed], here[seed]
+        for key in ("rgb", "depth", "q"):
+            assert np.array_equal(mine.obs[key], theirs.obs[key]), key
+        for name in ("action", "applied", "label", "reward", "scene"):
+            assert np.array_equal(getattr(mine, name), getattr(theirs, name)), name
+        assert (mine.terminated, mine.truncated, mine.success) == (theirs.terminated, theirs.truncated, theirs.success)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_recorder_leaves_whole_episodes_only(ros: RosGraph, tmp_path: Path, number: int) -> None:
+    recorder = demonstrating(ros, tmp_path)["recorder"]
+    ros.wait_for(lambda: len(bag_paths(tmp_path)) >= 3, "three episodes")
+    assert recorder.stop(number) == 0, recorder.output
+    assert not unfinished_paths(tmp_path)
+    assert all(len(read_episode(path)) >= 1 for path in bag_paths(tmp_path))
+
+
+def test_the_services_start_and_stop_the_recording(ros: RosGraph, tmp_path: Path) -> None:
+    chosen = DemonstrateOptions(out=str(tmp_path), image_height=16, image_width=16)
+    for spec in graph("demonstrate", chosen):
+        ros.start(spec.executable, **spec.parameters, **({"autostart": False} if spec.name == "recorder" else {}))
+    diagnostics = ros.probe.diagnostics()
+
+    def waiting() -> bool:
+        return diagnostics("recorder").get("message") == "waiting for recorder/start"
+
+    ros.wait_for(waiting, "a recorder that waits")
+    assert not bag_paths(tmp_path)
+    assert ros.probe.call("recorder/start").success
+    ros.wait_for(lambda: len(bag_paths(tmp_path)) >= 2, "two episodes")
+    assert ros.probe.call("recorder/stop").success
+    ros.wait_for(waiting, "the recording stopped")
+    count = len(bag_paths(tmp_path))
+    assert count == int(diagnostics("recorder")["episodes"]) and not unfinished_paths(tmp_path)
+
+
+def test_a_disk_that_is_too_full_refuses_the_start_and_says_so(ros: RosGraph, tmp_path: Path) -> None:
+    process = ros.start("recorder", out=str(tmp_path), min_free_mb=1e12)
+    assert process.wait() == 1
+    assert len(process.lines) == 1 and "MB are free" in process.output and str(tmp_path) in process.output
