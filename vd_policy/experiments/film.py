@@ -15,7 +15,7 @@ from vd_policy.base.episode import Obs
 from vd_policy.base.files import write_bytes
 from vd_policy.experiments.evaluate import Request, start_seed
 from vd_policy.learning.rollout import rollout
-from vd_policy.sim.env import PICTURE_HEIGHT, PICTURE_WIDTH
+from vd_policy.sim import picture as pictures
 
 FRAMES_PER_SECOND = 10
 FRAMES_PER_STEP = 3
@@ -52,7 +52,7 @@ def frame(picture: np.ndarray, obs: Obs, success: bool | None) -> np.ndarray:
     """Scene, colour and depth side by side, u8 (H, W, 3).
 
     Args:
-        picture: the scene, u8 (`PICTURE_HEIGHT`, `PICTURE_WIDTH`, 3).
+        picture: the scene, u8 (`pictures.HEIGHT`, `pictures.WIDTH`, 3).
         obs: one raw observation, without a leading dimension.
         success: colours the seam, None leaves it black.
     """
@@ -69,15 +69,15 @@ def frame(picture: np.ndarray, obs: Obs, success: bool | None) -> np.ndarray:
 
 def _square(image: np.ndarray) -> np.ndarray:
     """Scaled to the height of the scene by repeating pixels, so that the real resolution shows."""
-    rows = np.arange(PICTURE_HEIGHT) * image.shape[0] // PICTURE_HEIGHT
-    columns = np.arange(PICTURE_HEIGHT) * image.shape[1] // PICTURE_HEIGHT
+    rows = np.arange(pictures.HEIGHT) * image.shape[0] // pictures.HEIGHT
+    columns = np.arange(pictures.HEIGHT) * image.shape[1] // pictures.HEIGHT
     return image[rows][:, columns]
 
 
 def film(request: Request, episodes: int, path: Path) -> None:
     """Play the first starts again, to the bit, and write them as MP4 (H.264)."""
     env, actor = request.open(render_mode="rgb_array")
-    size = (PICTURE_WIDTH + 2 * PICTURE_HEIGHT, PICTURE_HEIGHT + SEAM)
+    size = (pictures.WIDTH + 2 * pictures.HEIGHT, pictures.HEIGHT + SEAM)
     try:
         with tempfile.TemporaryDirectory() as folder:
             clip = Path(folder) / "clip.mp4"

@@ -1,0 +1,275 @@
+"""The whole loop on the real ROS graph: demonstrate, record, pretrain, prune, deploy, improve; then measure."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.base.seeds import MAX_SEED
+from vd_policy.base.settings import build, setting
+from vd_policy.demos.bag import bag_paths
+from vd_policy.demos.dataset import Dataset
+from vd_policy.demos.reader import custom_data
+from vd_policy.experiments.bench_policy import forward_ms
+from vd_policy.experiments.evaluate import Evaluation, Request, carry_out
+from vd_policy.graph.options import DemonstrateOptions, DeployOptions, TrainOptions
+from vd_policy.graph.up import up
+from vd_policy.learning.pretrain import PretrainSettings, pretrain
+from vd_policy.learning.pruning import prune_run
+from vd_policy.learning.recipe import load_recipe
+from vd_policy.policy.checkpoint import load_metrics, load_run
+
+OURS = ("demonstrations", "cloned", "cloned.events", "pruned", "deployed", "improved", "improved.events", "logs",
+        "report.html", "clip.mp4")  # fmt: skip
+"""What a demo leaves in its directory, and may replace there."""
+LOOK_S = 0.5
+"""How often a progress bar looks at what a graph has written."""
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """How much of everything; the defaults take about 8 minutes on 2 cores."""
+
+    out: str = setting("demo", "directory of everything the demo writes")
+    image_size: int = setting(64, "rows and columns of the camera's images [px]", minimum=16, maximum=512)
+    samples: int = setting(1500, "demonstrated state-label pairs", minimum=50)
+    noise: float = setting(0.25, "standard deviation of the expert's noise [rad], eq. 6", minimum=0.0)
+    epochs: int = setting(60, "passes over the demonstrations", minimum=1)
+    deploy_episodes: int = setting(20, "episodes that the deployed policy is watched for", minimum=1)
+    updates: int = setting(40, "TRPO updates on the policy node's rollouts", minimum=1)
+    recipe: str = setting("trpo_c8", "learning recipe: a name in config/recipes, or a YAML file")
+    episodes: int = setting(100, "starts of each evaluation", minimum=1)
+    workers: int = setting(2, "processes of an evaluation", minimum=1)
+    seed: int = setting(0, "fixes every random choice outside the graph", minimum=0, maximum=MAX_SEED)
+
+
+@dataclass
+class DemoResult:
+    """What the demo measured; a stage that has not run yet has left no entry."""
+
+    settings: DemoSettings
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time of each stage [s]."""
+    demonstrations: dict[str, Any] = field(default_factory=dict)
+    """``samples``, ``episodes``, ``successes`` of the recorded bags."""
+    pretraining: dict[str, Any] = field(default_factory=dict)
+    pruning: dict[str, Any] = field(default_factory=dict)
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    """Median time of one decision in torch, ``dense`` and ``pruned``."""
+    deployed: dict[str, Any] = field(default_factory=dict)
+    """``episodes`` and ``successes`` of the policy node on the graph, before improvement."""
+    improvement: dict[str, Any] = field(default_factory=dict)
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    """``untrained``, ``cloned``, ``improved``, ``expert``; the mean policy unless the name ends in ``sampled``."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether the final policy beats the untrained one clearly: their 95 % intervals do not touch."""
+        return self.evaluations["improved"].interval_95[0] > self.evaluations["untrained"].interval_95[1]
+
+
+class Demo:
+    """One demo: `run` once. Each stage is a method that leaves its files under `out` and its figures in `result`.
+
+    Raises:
+        BadInput: `out` holds something that is not an earlier demo.
+        VdPolicyError: a node ended with an error; its output is in ``logs/``.
+    """
+
+    def __init__(self, settings: DemoSettings, say: Callable[[str], None]) -> None:
+        self.settings, self._say = settings, say
+        self.out = Path(settings.out)
+        self.result = DemoResult(settings)
+        self._prepare()
+
+    @property
+    def bags(self) -> Path:
+        return self.out / "demonstrations"
+
+    def run(self) -> DemoResult:
+        """Every stage in order."""
+        torch.set_num_threads(1)
+        stages: list[tuple[str, Callable[[], str]]] = [
+            ("demonstrate", self.demonstrate),
+            ("pretrain", self.pretrain),
+            ("prune", self.prune),
+            ("deploy", self.deploy),
+            ("improve", self.improve),
+            ("evaluate", self.evaluate),
+        ]
+        for number, (name, stage) in enumerate(stages, 1):
+            self._say(f"[{number}/{len(stages)}] {name}: {' '.join((stage.__doc__ or '').split())}")
+            began = time.monotonic()
+            found = stage()
+            self.result.seconds[name] = time.monotonic() - began
+            self._say(f"      {found} ({self.result.seconds[name]:.0f} s)")
+        return self.result
+
+    def demonstrate(self) -> str:
+        """the expert node drives the simulated arm, the recorder node writes one bag an episode"""
+        s = self.settings
+        options = build(DemonstrateOptions, {**self._sim(), "out": str(self.bags), "samples": s.samples,
+                                             "noise": s.noise}, "demo")  # fmt: skip
+        with _watching("recorded", "sample", s.samples, partial(_recorded_steps, self.bags)):
+            self._up("demonstrate", options)
+        found = _summary(self.bags)
+        self.result.demonstrations = found
+        return f"{found['samples']} samples in {found['episodes']} bags, {found['successes']} reached the cup"
+
+    def pretrain(self) -> str:
+        """a two-stream network is cloned from the bags with variational dropout"""
+        recipe = load_recipe("vd", {"epochs": self.settings.epochs})
+        settings = build(PretrainSettings, recipe.settings, "recipe vd")
+        with tqdm(desc="      cloning", unit="step", disable=None, leave=False) as bar:
+            _, figures = pretrain(Dataset(self.bags), settings, self.out / "cloned", seed=self.settings.seed,
+                                  progress=lambda done, total, _: _advance(bar, done, total))  # fmt: skip
+        self.result.pretraining = figures | {"metrics_csv": load_metrics(self.out / "cloned")}
+        return f"{figures['steps']} steps, negative log-likelihood {figures['nll']:.2f}"
+
+    def prune(self) -> str:
+        """weights that dropout found useless are dropped, and the units left without use removed"""
+        report = prune_run(load_run(self.out / "cloned"), self.out / "pruned")
+        before, after = forward_ms([load_run(self.out / name).policy for name in ("cloned", "pruned")])
+        self.result.pruning = report.to_manifest()
+        self.result.latency_ms = {"dense": before, "pruned": after}
+        return (f"{report.weight_sparsity:.0%} of the weights and {report.unit_sparsity:.0%} of the units gone, "
+                f"a decision takes {after:.2f} ms instead of {before:.2f} ms")  # fmt: skip
+
+    def deploy(self) -> str:
+        """the policy node drives the arm through the safety node"""
+        s, record = self.settings, self.out / "deployed"
+        values = {**self._sim(), "run": str(self.out / "pruned"), "record": str(record), "episodes": s.deploy_episodes}
+        with _watching("driven", "episode", s.deploy_episodes, lambda: len(_bags(record))):
+            self._up("deploy", build(DeployOptions, values, "demo"))
+        self.result.deployed = found = _summary(record)
+        return f"{found['successes']} of {found['episodes']} episodes reached the cup on the graph"
+
+    def improve(self) -> str:
+        """the learner node takes the policy node's rollouts, and its new weights are swapped in while it drives"""
+        s, improved = self.settings, self.out / "improved"
+        values = {**self._sim(), "run": str(self.out / "pruned"), "out": str(improved), "updates": s.updates,
+                  "recipe": s.recipe}  # fmt: skip
+        done = _LineCounter("update ")
+        with _watching("improved", "update", s.updates, lambda: done.count):
+            self._up("train", build(TrainOptions, values, "demo"), done)
+        manifest = load_run(improved).manifest
+        self.result.improvement = {
+            "env_steps": manifest["env_steps"]["rl"],
+            "weight_version": manifest["weight_version"],
+            "metrics_csv": load_metrics(improved),
+        }
+        return f"{manifest['env_steps']['rl']} steps, weight version {manifest['weight_version']}"
+
+    def evaluate(self) -> str:
+        """the same starts for the untrained, the cloned and the improved policy and for the expert"""
+        subjects = {
+            "untrained": ("untrained", False),
+            "cloned": (str(self.out / "pruned"), False),
+            "cloned sampled": (str(self.out / "pruned"), True),
+            "improved": (str(self.out / "improved"), False),
+            "improved sampled": (str(self.out / "improved"), True),
+            "expert": ("expert", False),
+        }
+        s = self.settings
+        total = s.episodes * len(subjects)
+        with tqdm(total=total, desc="      played", unit="episode", disable=None, leave=False) as bar:
+            for name, (subject, explore) in subjects.items():
+                request = Request(subject, s.seed, explore, s.image_size, {"task": "reach"})
+                self.result.evaluations[name] = carry_out(request, s.episodes, workers=s.workers, progress=bar.update)
+        before, after = (self.result.evaluations[n].success_rate for n in ("untrained", "improved"))
+        return f"success {before:.0%} untrained, {after:.0%} at the end"
+
+    def _sim(self) -> dict[str, Any]:
+        s = self.settings
+        return {"image_height": s.image_size, "image_width": s.image_size, "seed": s.seed}
+
+    def _up(self, name: str, options: Any, on_line: Callable[[str, str], None] | None = None) -> None:
+        """Run a graph to its end, its nodes' output in ``logs/``."""
+        log = self.out / "logs" / f"{name}.log"
+        with open(log, "w", buffering=1) as file:
+
+            def keep(node: str, line: str) -> None:
+                file.write(f"{node}: {line}\n")
+                if on_line is not None:
+                    on_line(node, line)
+
+            code = up(name, options, keep)
+        if code in (130, 143):
+            raise KeyboardInterrupt
+        if code:
+            last = "; ".join(log.read_text().splitlines()[-3:])
+            raise VdPolicyError(f"the {name} graph ended with exit code {code}; see {log}; its last lines: {last}")
+
+    def _prepare(self) -> None:
+        """An empty `out`; an earlier demo there is replaced, anything else is not touched."""
+        if self.out.exists():
+            foreign = sorted(p.name for p in self.out.iterdir() if p.name not in OURS and not p.name.startswith("."))
+            if foreign or not self.out.is_dir():
+                raise BadInput("--out", str(self.out), "a new directory, or one of an earlier demo",
+                               f"choose another one; this one holds {', '.join(foreign[:3])}")  # fmt: skip
+            shutil.rmtree(self.out)
+        (self.out / "logs").mkdir(parents=True)
+
+
+class _LineCounter:
+    """Counts the lines of a node's output that say a thing happened."""
+
+    def __init__(self, mark: str) -> None:
+        self.count, self._mark = 0, mark
+
+    def __call__(self, _node: str, line: str) -> None:
+        self.count += self._mark in line
+
+
+@contextmanager
+def _watching(what: str, unit: str, total: int, count: Callable[[], int]) -> Iterator[None]:
+    """A progress bar that follows what a graph leaves behind, since the main thread is busy running it."""
+    over = threading.Event()
+
+    def look() -> None:
+        with tqdm(desc=f"      {what}", total=total, unit=unit, disable=None, leave=False, file=sys.stderr) as bar:
+            while not over.wait(LOOK_S):
+                bar.update(min(count(), total) - bar.n)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _bags(directory: Path) -> list[Path]:
+    return bag_paths(directory) if directory.is_dir() else []
+
+
+def _recorded_steps(directory: Path) -> int:
+    return sum(int(custom_data(bag).get("steps", 0)) for bag in _bags(directory))
+
+
+def _summary(directory: Path) -> dict[str, Any]:
+    """What the bags' metadata say."""
+    found = [custom_data(bag) for bag in _bags(directory)]
+    return {
+        "samples": sum(int(f.get("steps", 0)) for f in found),
+        "episodes": len(found),
+        "successes": sum(f.get("outcome") == "success" for f in found),
+    }
+
+
+def _advance(bar: Any, done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
