@@ -332,7 +332,7 @@ class _Arrays:
         mine = asdict(self._shape) if self._shape is not None else {}
         for key, value in mine.items():
             if (theirs := getattr(shape, key)) != value:
-                reason = "another " + key.replace("_rad", "").replace("_s", "").replace("_", " ")
+                reason = "another " + key.removesuffix("_rad").removesuffix("_s").replace("_", " ")
                 raise UnusableEpisode(reason, f"{bag.name}: {key}", theirs, f"{value!r}, as in the first episode")
 
     def _open_files(self, shape: Shape) -> None:

@@ -70,6 +70,7 @@ def read_foreign(path: Path, mapping: ForeignMap) -> Recording:
         _check_topics(bag, mapping)
         for message in bag.messages(set(ticker.topics)):
             ticker.add(message)
+    ticker.finish()
     _tell_outcomes(recording, ticker.ticks)
     _label(recording, ticker.ticks)
     return recording
@@ -95,11 +96,18 @@ class _Ticker:
                 "clock jumped back", f"{name}: {message.topic}", message.log_ns, f"after {self._now_ns}"
             )
         self._now_ns = message.log_ns
-        while self.ticks and self.ticks[-1] + self._period_ns < message.log_ns:
-            self._tick(self.ticks[-1] + self._period_ns)
+        self._tick_until(message.log_ns - 1)
         self._latest[message.topic] = message
         if not self.ticks and len(self._latest) == len(self.topics):
             self._tick(message.log_ns)
+
+    def finish(self) -> None:
+        """No message comes any more."""
+        self._tick_until(self._now_ns)
+
+    def _tick_until(self, t_ns: int) -> None:
+        while self.ticks and self.ticks[-1] + self._period_ns <= t_ns:
+            self._tick(self.ticks[-1] + self._period_ns)
 
     def _tick(self, t_ns: int) -> None:
         self.ticks.append(t_ns)

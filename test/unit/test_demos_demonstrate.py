@@ -1,0 +1,129 @@
+"""Demonstrations made in-process, with the real environment and expert."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vd_policy.arm.expert import Expert, ExpertSettings
+from vd_policy.base.errors import BadInput
+from vd_policy.base.seeds import Seeds
+from vd_policy.demos.bag import bag_paths, read_episode
+from vd_policy.demos.demonstrate import DemonstrationSettings, cuts, demonstrate, make_env
+
+SETTINGS = DemonstrationSettings(image_height=16, image_width=20, noise_std_rad=0.3)
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(directory)): f.read_bytes() for f in sorted(directory.rglob("*")) if f.is_file()}
+
+
+@pytest.fixture(scope="module")
+def thirty(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("demos") / "thirty"
+    made = demonstrate(SETTINGS, 30, out, seed=3)
+    assert made.samples == 30 and made.successes + made.failures <= made.episodes
+    return out
+
+
+def test_just_as_many_pairs_are_made_as_were_asked_for(thirty):
+    episodes = [read_episode(p) for p in bag_paths(thirty)]
+    assert sum(len(e) for e in episodes if len(e) > 1) == 30
+
+
+def test_the_bag_holds_what_the_environment_gave_bit_for_bit(thirty):
+    env = make_env(SETTINGS)
+    episode = read_episode(bag_paths(thirty)[0])
+    seed = Seeds(3).integer("episode", 0)
+    expert = Expert(np.zeros((1, 6)), env.robot.continuous)
+    obs, _ = env.reset(seed=seed)
+    settings = ExpertSettings("clipped", SETTINGS.noise_std_rad, True, env.settings.max_step_rad)
+    expert, rng = Expert(env.goals(), env.robot.continuous, settings), Seeds(seed).rng("expert")
+    for step in range(len(episode)):
+        for key in ("rgb", "depth", "q"):
+            assert np.array_equal(obs[key], episode.obs[key][step]), (key, step)
+        noisy, label = expert.act(env.q, rng)
+        assert np.allclose(episode.label[step], label / env.settings.max_step_rad, atol=1e-7)
+        assert np.allclose(episode.action[step], noisy / env.settings.max_step_rad, atol=1e-7)
+        obs, reward, terminated, truncated, info = env.step_to(env.q + noisy)
+        assert episode.reward[step] == np.float32(reward)
+    assert (episode.terminated, episode.success, episode.failure) == (terminated, info["success"], info["failure"])
+    assert np.array_equal(episode.scene, info["scene"]) and episode.seed == seed
+    env.close()
+
+
+def test_labels_and_actions_lie_between_minus_one_and_one(thirty):
+    for episode in map(read_episode, bag_paths(thirty)):
+        for values in (episode.label, episode.action, episode.applied):
+            assert np.abs(values).max() <= 1.0
+
+
+def test_the_number_of_workers_changes_nothing(thirty, tmp_path):
+    demonstrate(SETTINGS, 30, tmp_path / "two", seed=3, workers=2)
+    assert content(tmp_path / "two") == content(thirty)
+
+
+def test_an_interrupted_run_is_completed_to_what_it_would_have_become(thirty, tmp_path):
+    out = tmp_path / "resumed"
+    shutil.copytree(thirty, out)
+    bags = bag_paths(out)
+    shutil.rmtree(bags[1])
+    shutil.rmtree(bags[-1])
+    (out / ".tmp-episode_000001-0badcafe").mkdir()
+    demonstrate(SETTINGS, 30, out, seed=3, existing="resume")
+    assert content(out) == content(thirty)
+
+
+def test_a_finished_run_can_be_made_longer(thirty, tmp_path):
+    shutil.copytree(thirty, tmp_path / "longer")
+    demonstrate(SETTINGS, 36, tmp_path / "longer", seed=3, existing="resume")
+    demonstrate(SETTINGS, 36, tmp_path / "fresh", seed=3)
+    assert content(tmp_path / "longer") == content(tmp_path / "fresh")
+    with pytest.raises(BadInput, match="at least the 36"):
+        demonstrate(SETTINGS, 10, tmp_path / "longer", seed=3, existing="resume")
+
+
+def test_what_is_there_is_kept_unless_told_otherwise(thirty, tmp_path):
+    out = tmp_path / "kept"
+    shutil.copytree(thirty, out)
+    (out / "notes.txt").write_text("mine")
+    before = content(out)
+    with pytest.raises(BadInput, match="--append, --resume or --overwrite"):
+        demonstrate(SETTINGS, 5, out)
+    with pytest.raises(BadInput, match="--resume: noise_std_rad"):
+        demonstrate(replace(SETTINGS, noise_std_rad=0.1), 40, out, seed=3, existing="resume")
+    with pytest.raises(BadInput, match="--resume: seed"):
+        demonstrate(SETTINGS, 40, out, seed=4, existing="resume")
+    with pytest.raises(BadInput, match="rech"):
+        demonstrate(replace(SETTINGS, task="rech"), 5, out, existing="overwrite")
+    assert content(out) == before
+    made = demonstrate(SETTINGS, 4, out, seed=3, existing="append")
+    assert made.samples == 4 and before.items() <= content(out).items()
+    demonstrate(SETTINGS, 4, out, seed=3, existing="overwrite")
+    assert sum(len(read_episode(p)) for p in bag_paths(out)) == 4 and (out / "notes.txt").exists()
+
+
+def test_contact_may_end_a_demonstration_or_not(tmp_path):
+    settings = replace(SETTINGS, noise_std_rad=0.6)
+    ended = demonstrate(replace(settings, end_on_contact=True), 30, tmp_path / "ended")
+    going = demonstrate(replace(settings, end_on_contact=False), 30, tmp_path / "going")
+    assert ended.failures > 0 and going.episodes < ended.episodes
+
+
+@pytest.mark.parametrize(
+    "steps,excess,expected",
+    [
+        ([5, 4], 0, {}),
+        ([5, 4], 2, {1: 2}),
+        ([5, 4], 3, {0: 4, 1: 2}),
+        ([5, 2, 4], 3, {0: 4, 2: 2}),
+        ([4], 3, {0: 2}),
+        ([2, 4], 3, {1: 2}),
+    ],
+)
+def test_the_last_episode_is_cut_so_that_no_single_step_is_left(steps, excess, expected):
+    assert cuts(steps, excess) == expected
