@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -28,8 +28,8 @@ class RolloutBatch:
     """Position in the episode, (N,) float32."""
     lengths: list[int]
     """Steps of each episode; their sum is N."""
-    features: Tensor | None = None
-    """What the critic sees, (N, F)."""
+    features: Tensor = field(default_factory=lambda: torch.empty(0))
+    """What the critic sees, (N, F); the learner fills it in."""
 
     @classmethod
     def of(cls, episodes: Sequence[Episode]) -> RolloutBatch:
@@ -50,8 +50,11 @@ class RolloutBatch:
         """All of it, by flat names; `from_tensors` takes it back."""
         state = {f"obs.{k}": v for k, v in self.obs.items()}
         state |= {name: getattr(self, name) for name in ("action", "log_prob", "time")}
-        state |= {"reward": torch.from_numpy(self.reward), "lengths": torch.tensor(self.lengths)}
-        return state | ({} if self.features is None else {"features": self.features})
+        return state | {
+            "reward": torch.from_numpy(self.reward),
+            "lengths": torch.tensor(self.lengths),
+            "features": self.features,
+        }
 
     @classmethod
     def from_tensors(cls, state: dict[str, Tensor]) -> RolloutBatch:
@@ -60,8 +63,7 @@ class RolloutBatch:
             obs={k.removeprefix("obs."): v for k, v in state.items() if k.startswith("obs.")},
             reward=state["reward"].numpy(),
             lengths=state["lengths"].tolist(),
-            features=state.get("features"),
-            **{name: state[name] for name in ("action", "log_prob", "time")},
+            **{name: state[name] for name in ("action", "log_prob", "time", "features")},
         )
 
     def __len__(self) -> int:

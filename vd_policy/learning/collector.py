@@ -72,7 +72,7 @@ class ProcessCollector:
         self.next_episode = 0
         self._seeds = Seeds(seed)
         self._fixed = {"explore": explore, "task": task, "source": source}
-        self._env = make_env() if workers <= 1 else None
+        self._env: gymnasium.Env | None = make_env() if workers <= 1 else None
         self._workers = [_Worker(i, make_env) for i in range(workers)] if workers > 1 else []
 
     def collect(self, actor: Actor, steps: int, *, weight_version: int = 0) -> list[Episode]:
@@ -81,10 +81,9 @@ class ProcessCollector:
         Raises:
             VdPolicyError: a worker process died or failed.
         """
-        run = self._run_here if self._env is not None else self._run_in_workers
         episodes: list[Episode] = []
         total = 0
-        for episode in run(actor, weight_version):
+        for episode in self._stream(actor, weight_version):
             episodes.append(episode)
             total += len(episode)
             if total >= steps:
@@ -96,10 +95,15 @@ class ProcessCollector:
         seed = self._seeds.integer("episode", number)
         return {**self._fixed, "seed": seed, "sequence": number, "weight_version": weight_version}
 
-    def _run_here(self, actor: Actor, weight_version: int) -> Iterator[Episode]:
+    def _stream(self, actor: Actor, weight_version: int) -> Iterator[Episode]:
+        if self._env is None:
+            return self._run_in_workers(actor, weight_version)
+        return self._run_here(self._env, actor, weight_version)
+
+    def _run_here(self, env: gymnasium.Env, actor: Actor, weight_version: int) -> Iterator[Episode]:
         number = self.next_episode
         while True:
-            yield rollout(self._env, actor, **self._job(number, weight_version))
+            yield rollout(env, actor, **self._job(number, weight_version))
             number += 1
 
     def _run_in_workers(self, actor: Actor, weight_version: int) -> Iterator[Episode]:
@@ -116,8 +120,8 @@ class ProcessCollector:
                     worker.send_job(self._job(following, weight_version))
                     following += 1
             for worker in self._ready():
-                episode = worker.receive()
-                done[episode.sequence] = episode
+                if (episode := worker.receive()) is not None:
+                    done[episode.sequence] = episode
             while wanted in done:
                 yield done.pop(wanted)
                 wanted += 1
@@ -160,7 +164,8 @@ class _Worker:
             self.receive()
 
     def send_weights(self, weights: bytes) -> None:
-        self._guarded(lambda: (self.connection.send(("weights", None)), self.connection.send_bytes(weights)))
+        self._guarded(lambda: self.connection.send(("weights", None)))
+        self._guarded(lambda: self.connection.send_bytes(weights))
 
     def send_job(self, job: dict[str, Any]) -> None:
         self._guarded(lambda: self.connection.send(("job", job)))
@@ -196,7 +201,8 @@ def _serve(connection: Connection, make_env: MakeEnv) -> None:
     """The worker process: take weights and jobs until the pipe closes."""
     torch.set_num_threads(1)
     try:
-        env, actor = make_env(), None
+        env = make_env()
+        actor: Actor
         connection.send(("ready", None))
         while True:
             kind, value = connection.recv()

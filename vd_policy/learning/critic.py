@@ -42,6 +42,11 @@ class Critic(nn.Module):
     value that has seen its own return.
     """
 
+    input_mean: Tensor
+    input_std: Tensor
+    output_mean: Tensor
+    output_std: Tensor
+
     def __init__(self, inputs: int, settings: CriticSettings, generator: torch.Generator) -> None:
         super().__init__()
         self.settings = settings

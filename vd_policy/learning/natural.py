@@ -22,12 +22,12 @@ def fisher_product(outputs: Outputs, at: Tensor, damping: float) -> Callable[[Te
     M = diag(1 / std^2, 2) the Fisher information of a diagonal Gaussian in those two. This Gauss-Newton form equals the
     Hessian of the KL divergence at `at`, and costs one forward-mode and one reverse-mode pass a product.
     """
-    (_, log_std), pull_back = torch.func.vjp(outputs, at)
+    (_, log_std), pull_back = torch.func.vjp(outputs, at)  # type: ignore[misc]
     precision = torch.exp(-2.0 * log_std)
     count = log_std.shape[0]
 
     def product(vector: Tensor) -> Tensor:
-        _, (mean_change, log_std_change) = torch.func.jvp(outputs, (at,), (vector,))
+        _, (mean_change, log_std_change) = torch.func.jvp(outputs, (at,), (vector,))  # type: ignore[misc]
         (result,) = pull_back((precision * mean_change / count, 2.0 * log_std_change / count))
         return result + damping * vector
 

@@ -191,8 +191,12 @@ class _Pretraining:
 
     def _save(self) -> None:
         """Write the run, with all that resuming needs."""
-        state = {**prefixed("cloning", self.cloning.state_dict()), **prefixed("best", self.best)}
-        state |= {"begun_with": self.begun_with(), "best_success": self.best_success}
+        state = {
+            **prefixed("cloning", self.cloning.state_dict()),
+            **prefixed("best", self.best),
+            "begun_with": self.begun_with(),
+            "best_success": self.best_success,
+        }
         save_run(
             self.out,
             self._chosen(),

@@ -27,7 +27,7 @@ from vd_policy.learning.parameters import FlatParameters
 from vd_policy.learning.states import State, from_json_tensor, json_tensor, load_module, prefixed, under
 from vd_policy.learning.surrogate import Surrogate
 from vd_policy.policy.actor import Actor, GaussianActor
-from vd_policy.policy.gaussian import entropy
+from vd_policy.policy.gaussian import GaussianPolicy, entropy
 from vd_policy.policy.layers import regularised_layers
 
 COUNTED = ("used", "unusable", "duplicate", "stale", "reordered", "lost")
@@ -61,7 +61,8 @@ class TRPO:
     `rejected`, and training goes on.
 
     Args:
-        policy: ``forward(obs) -> (mean, std)``, (N, A) each; its trainable parameters are the ones that move.
+        policy: or any module with ``forward(obs) -> (mean, std)``, (N, A) each; its trainable parameters are the ones
+            that move.
         settings: see `TRPOSettings`.
         seed: root of the learner's own random numbers.
         version: weight version that `policy` starts with.
@@ -72,7 +73,7 @@ class TRPO:
 
     def __init__(
         self,
-        policy: nn.Module,
+        policy: GaussianPolicy,
         settings: TRPOSettings | None = None,
         *,
         seed: int = 0,
@@ -221,7 +222,7 @@ class TRPO:
         self._generator.set_state(state["random"])  # last: building the critic drew from it
 
 
-def build(config: Mapping[str, Any], policy: nn.Module, *, seed: int = 0, version: int = 1) -> TRPO:
+def build(config: Mapping[str, Any], policy: GaussianPolicy, *, seed: int = 0, version: int = 1) -> TRPO:
     """The learner that a recipe describes.
 
     Args:
