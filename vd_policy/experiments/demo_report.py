@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 
-from vd_policy.demos.bag import bag_paths, read_episode
+from vd_policy.base.episode import Episode
+from vd_policy.demos.bag import UnusableEpisode, bag_paths, read_episode
 from vd_policy.experiments.demo import DemoResult
 from vd_policy.experiments.evaluate import Evaluation, Request
 from vd_policy.experiments.film import film
@@ -20,6 +23,8 @@ import matplotlib.pyplot as plt  # noqa: E402  the backend must be chosen first
 
 FILMED = 6
 PICTURED = 5
+LOOKED_AT = 20
+"""Bags among which the pictured one is chosen."""
 LEAD = """A camera-driven arm learns to reach for a cup: demonstrated, recorded, cloned, pruned, deployed and improved
 through real ROS 2 nodes."""
 CLIP = """The final policy on the first evaluated starts: the scene, the colour image and the depth image it sees. A
@@ -141,8 +146,7 @@ def _add_demonstrations(page: Page, result: DemoResult, out: Path) -> None:
 
 def _contact_sheet(directory: Path) -> np.ndarray:
     """Colour over depth of a few steps of the longest successful episode, u8 (rows, columns, 3)."""
-    episodes = [read_episode(bag) for bag in bag_paths(directory)[:20]]
-    chosen = max(episodes, key=lambda e: (e.success, min(len(e), PICTURED)))
+    chosen = max(_usable(directory), key=lambda e: (e.success, min(len(e), PICTURED)))
     steps = np.linspace(0, len(chosen), min(PICTURED, len(chosen) + 1)).astype(int)
     color = np.concatenate([chosen.obs["rgb"][i] for i in steps], axis=1)
     depth = np.concatenate([chosen.obs["depth"][i] for i in steps], axis=1).astype(np.float32)
@@ -150,6 +154,13 @@ def _contact_sheet(directory: Path) -> np.ndarray:
     sheet = np.concatenate([color, np.repeat(grey[..., None], 3, axis=2)])
     scale = max(1, round(160 / (sheet.shape[0] // 2)))
     return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def _usable(directory: Path) -> Iterator[Episode]:
+    """The first whole episodes; one that lost a message on the way shows nothing worse than the others would."""
+    for bag in bag_paths(directory)[:LOOKED_AT]:
+        with suppress(UnusableEpisode):
+            yield read_episode(bag)
 
 
 def _add_learning(page: Page, result: DemoResult) -> None:
