@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 
-from vd_policy.base.errors import Missing, VdPolicyError
+from vd_policy.base.errors import BadInput, Missing, VdPolicyError
 from vd_policy.base.files import TEMPORARY_PREFIX
 from vd_policy.messages.topics import RECORDED, TOPICS
 
@@ -32,12 +33,13 @@ def bag_paths(directory: Path) -> list[Path]:
     too, so that whoever reads it can say what is wrong.
     """
     directory = Path(directory)
-    if not directory.is_dir():
-        raise Missing("directory of demonstrations", str(directory), "a directory that exists", "check the path")
-    if _looks_like_a_bag(directory):
-        return [directory]
-    found = (p for p in directory.iterdir() if p.is_dir() and not p.name.startswith("."))
-    return sorted((p for p in found if _EPISODE.fullmatch(p.name) or _looks_like_a_bag(p)), key=_order)
+    with _readable(directory):
+        if not directory.is_dir():
+            raise Missing("directory of demonstrations", str(directory), "a directory that exists", "check the path")
+        if _looks_like_a_bag(directory):
+            return [directory]
+        found = [p for p in directory.iterdir() if p.is_dir() and not p.name.startswith(".")]
+        return sorted((p for p in found if _EPISODE.fullmatch(p.name) or _looks_like_a_bag(p)), key=_order)
 
 
 def unfinished_paths(directory: Path) -> list[Path]:
@@ -52,9 +54,10 @@ def storage_files(bag: Path) -> list[Path]:
 
 def next_index(directory: Path) -> int:
     """One more than the highest episode number in `directory`, whole or unfinished; 0 where there is none."""
-    if not Path(directory).is_dir():
-        return 0
-    names = (p.name.removeprefix(TEMPORARY_PREFIX) for p in Path(directory).iterdir())
+    with _readable(directory):
+        if not Path(directory).is_dir():
+            return 0
+        names = [p.name.removeprefix(TEMPORARY_PREFIX) for p in Path(directory).iterdir()]
     return max((int(m.group(1)) + 1 for m in map(_EPISODE.match, names) if m), default=0)
 
 
@@ -92,6 +95,16 @@ def table_name(topic: str, among: Sequence[str] = ()) -> str | None:
             rivals = [t for t in among if t.endswith(bag_topic(name))]
             return name if rivals in ([], [topic]) else None
     return None
+
+
+@contextmanager
+def _readable(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise BadInput(
+            "directory", str(directory), "one that you may read", f"{error.strerror}: {error.filename}"
+        ) from None
 
 
 def _order(path: Path) -> tuple[int, int | str]:

@@ -48,19 +48,20 @@ class EpisodeWriter:
         self.info = info
         self.last_outcome: Outcome | None = None
         """The latest outcome written; its `last` says that the episode is over."""
-        if self.path.exists():
-            raise BadInput("episode bag", str(self.path), "a number that is not taken", "use next_index(directory)")
         name = f"{TEMPORARY_PREFIX}{self.path.name}-{uuid.uuid4().hex[:8]}"
         self._temporary = self.path.with_name(name)
-        self._writer = Writer(self._temporary / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP)
-        if compress:
-            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._connections: dict[str, Connection] = {}
         self._checksums: Counter[str] = Counter()
-        with self._storage():
-            self._temporary.parent.mkdir(parents=True, exist_ok=True)
-            check_space(self._temporary.parent)
+        self._closed = False
+        with storage_errors("recording", self.path):
+            _check_free(self.path)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            check_space(self.path.parent)
             self._temporary.mkdir()
+            self._writer = Writer(self._temporary / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP)
+        if compress:
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        with self._storage():
             if info is not None:
                 write_json(self._temporary / INFO_FILE, as_dict(info))
             self._writer.open()
@@ -102,11 +103,13 @@ class EpisodeWriter:
         self._checksums[topic] += zlib.crc32(cdr)
 
     def close(self, extra: Mapping[str, str] | None = None) -> Path:
-        """Finish the bag, make it durable and give it its name; returns its path.
+        """Finish the bag, make it durable and give it its name; returns its path. A second call does nothing.
 
         Args:
             extra: more ``custom_data``.
         """
+        if self._closed:
+            return self.path
         custom = {**(self.info.to_custom() if self.info else {}), **closing_data(self.last_outcome), **(extra or {})}
         custom["checksums"] = json.dumps({bag_topic(t): total & (2**64 - 1) for t, total in self._checksums.items()})
         for key, value in custom.items():
@@ -115,6 +118,7 @@ class EpisodeWriter:
             self._writer.close()
             publish(self._temporary / self.path.name, self.path)
             shutil.rmtree(self._temporary)
+        self._closed = True
         return self.path
 
     def abort(self) -> None:
@@ -174,7 +178,11 @@ def publish(source: Path, target: Path) -> None:
     for file in source.iterdir():
         fsync_file(file)
     fsync_directory(source)
-    if target.exists():
-        raise BadInput("episode bag", str(target), "a number that is not taken", "use next_index(directory)")
+    _check_free(target)
     os.rename(source, target)
     fsync_directory(target.parent)
+
+
+def _check_free(target: Path) -> None:
+    if target.exists():
+        raise BadInput("episode bag", str(target), "a number that is not taken", "use next_index(directory)")
