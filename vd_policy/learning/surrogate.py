@@ -19,6 +19,11 @@ class Surrogate:
     and replayed batches are legitimate; its logarithm is clamped from above at `log_ratio_max`. The KL divergence is
     measured from the parameters at construction. The module's own parameters are never touched.
 
+    Attributes:
+        start: the parameters at construction, (P,).
+        value: the surrogate there.
+        gradient: its masked gradient there, (P,).
+
     Args:
         policy: ``forward(obs) -> (mean, std)``.
         parameters: the flat view of `policy`.
@@ -40,21 +45,23 @@ class Surrogate:
         self._log_ratio_max = log_ratio_max
         self._count = sum(map(len, self._batches))
         self.start = parameters.get()
-        with torch.no_grad():
-            self._old = [self.outputs(self.start, batch.obs) for batch in self._batches]
-        self.value = self.evaluate(self.start)[0]
+        self.value = 0.0
+        self.gradient = torch.zeros_like(self.start)
+        self._old: list[tuple[Tensor, Tensor]] = []
+        for batch, advantage in zip(self._batches, self._advantages, strict=True):
+            self._look_at(batch, advantage)
+
+    def _look_at(self, batch: RolloutBatch, advantage: Tensor) -> None:
+        """Value, gradient and outputs at the start in one pass, with one batch in memory at a time."""
+        mean, std = self._policy(batch.obs)
+        gain = self._gain(mean, std, batch, advantage)
+        self.value += float(gain.detach())
+        self.gradient += self._parameters.gradient(gain)
+        self._old.append((mean.detach(), std.detach()))
 
     def outputs(self, vector: Tensor, obs: object) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, (N, A) each, that the policy would give with the parameters `vector`."""
         return torch.func.functional_call(self._policy, self._parameters.named(vector), (obs,))
-
-    def gradient(self) -> Tensor:
-        """Masked gradient at the start, (P,); one batch is in memory at a time."""
-        total = torch.zeros_like(self.start)
-        for batch, advantage in zip(self._batches, self._advantages, strict=True):
-            mean, std = self._policy(batch.obs)
-            total += self._parameters.gradient(self._gain(mean, std, batch, advantage))
-        return total
 
     @torch.no_grad()
     def evaluate(self, vector: Tensor) -> tuple[float, float]:
@@ -66,7 +73,7 @@ class Surrogate:
             divergence += float(kl(*old, mean, std).sum()) / self._count
         return gain, divergence
 
-    def spread(self) -> tuple[Tensor, Tensor]:
+    def newest(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation at the start on the newest batch, (N, A) each."""
         return self._old[-1]
 

@@ -144,11 +144,10 @@ class TRPO:
         s = self.settings
         advantages = [b.advantages(critic.values(b.features), s.gamma, s.gae_lambda) for b in self._window]
         surrogate = Surrogate(self.policy, self._parameters, self._window, _standardised(advantages), s.log_ratio_max)
-        mean, std = surrogate.spread()
+        _, std = surrogate.newest()
         figures = {"entropy": float(entropy(std).mean()), "std": float(std.mean()), "accepted": 0.0, "kl": 0.0}
-        gradient = surrogate.gradient()
-        figures["gradient_norm"] = float(gradient.norm())
-        step = self._trust_region_step(surrogate, gradient)
+        figures["gradient_norm"] = float(surrogate.gradient.norm())
+        step = self._trust_region_step(surrogate)
         if step is None:
             return figures
         found = line_search(
@@ -163,8 +162,9 @@ class TRPO:
         gain, backtracks = found.surrogate - surrogate.value, float(found.backtracks)
         return figures | {"accepted": 1.0, "kl": found.kl, "surrogate_gain": gain, "backtracks": backtracks}
 
-    def _trust_region_step(self, surrogate: Surrogate, gradient: Tensor) -> Tensor | None:
+    def _trust_region_step(self, surrogate: Surrogate) -> Tensor | None:
         """The natural-gradient step of length ``sqrt(2 max_kl / s'Hs)``, (P,), or None where there is none."""
+        gradient = surrogate.gradient
         if not torch.isfinite(gradient).all():
             self.rejected["gradient"] += 1
             return None
