@@ -45,6 +45,15 @@ def test_arrays_tensors_and_normalised_observations_give_the_same_actions():
         assert torch.equal(policy(obs)[0], policy(arrays)[0]) and torch.equal(policy(obs)[1], policy(arrays)[1])
 
 
+@pytest.mark.filterwarnings("error")
+def test_memory_that_may_only_be_read_is_taken_as_it_is():
+    policy, obs = lively(small_policy()), random_obs(small_spec(), 2)
+    expected = policy(obs)[0]
+    for array in obs.values():
+        array.setflags(write=False)
+    assert torch.equal(policy(obs)[0], expected)
+
+
 @pytest.mark.parametrize(("name", "shape"), [("rgb", (2, 16, 8, 3)), ("depth", (3, 16, 16)), ("q", (2, 4))])
 def test_an_observation_of_another_shape_is_refused_by_name(name, shape):
     obs = random_obs(small_spec(), 2)

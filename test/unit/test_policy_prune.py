@@ -141,6 +141,23 @@ def test_training_cannot_move_a_pruned_weight():
         assert not torch.equal(layer.weight[layer.kept], before[name][layer.kept]), name
 
 
+def test_a_pruned_weight_has_no_part_in_fisher_products():
+    small, _ = prune(lively(small_policy("variational")))
+    obs, weights = small.spec.normalise(random_obs(small.spec, 6)), dict(small.mean.named_parameters())
+    direction = {name: torch.ones_like(weight) for name, weight in weights.items()}
+
+    def means(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.func.functional_call(small.mean, parameters, (obs,))
+
+    _, change = torch.func.jvp(means, (weights,), (direction,))
+    product = torch.func.vjp(means, weights)[1](change)[0]
+    for name, layer in weight_layers(small.mean):
+        key = f"{name}.weight" if name == "head" else f"encoder.{name}.weight"
+        assert not product[key][~layer.kept].any() and product[key][layer.kept].any(), name
+        direction[key] = direction[key] * layer.kept
+    torch.testing.assert_close(torch.func.jvp(means, (weights,), (direction,))[1], change)
+
+
 def test_magnitude_pruning_keeps_the_largest_weights_at_the_density_of_a_report():
     _, report = prune(lively(small_policy("variational")))
     policy = lively(small_policy(), seed=9)

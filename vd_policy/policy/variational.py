@@ -168,7 +168,7 @@ class KlDivergence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, theta: Tensor, log_sigma2: Tensor) -> Tensor:
-        slopes = torch.empty(theta.shape), torch.empty(theta.shape)
+        slopes = [torch.empty_like(theta, memory_format=torch.contiguous_format) for _ in range(2)]
         blocks = (tensor.reshape(-1).split(KL_BLOCK) for tensor in (theta, log_sigma2))
         targets = (slope.view(-1).split(KL_BLOCK) for slope in slopes)
         value = torch.stack([_kl_block(*block) for block in zip(*blocks, *targets)]).sum()
