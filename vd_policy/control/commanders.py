@@ -16,8 +16,8 @@ class Commanders:
     def __init__(self, release_s: float) -> None:
         self.release_s = release_s
         self.refused: Counter[str] = Counter()
+        self.owner, self._heard_s, self._sequence = "", -float("inf"), -1
         self._refused_s: dict[str, float] = {}
-        self.release()
 
     def admit(self, sender: str, now_s: float, sequence: int | None = None) -> str:
         """Why `sender` may not command now, naming both, or ``""``; it then holds the arm.

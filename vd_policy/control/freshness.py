@@ -88,7 +88,10 @@ class FrozenImage:
 
     def __init__(self, frames: int, motion_rad: float) -> None:
         self.frames, self.motion_rad = frames, motion_rad
-        self.reset()
+        self.same = 0
+        self._picture: np.ndarray | None = None
+        self._q = np.zeros(0)
+        self._moved = 0.0
 
     def add(self, image: np.ndarray, q: np.ndarray) -> bool:
         """Look at the next picture, any shape, and the joints it was taken at [rad], (J,); True while frozen."""
@@ -101,7 +104,4 @@ class FrozenImage:
 
     def reset(self) -> None:
         """Forget the last picture."""
-        self._picture: np.ndarray | None = None
-        self._q = np.zeros(0)
-        self._moved = 0.0
-        self.same = 0
+        self._picture, self.same = None, 0

@@ -50,10 +50,14 @@ class GateSettings:
 class Command(Protocol):
     """What `messages.trajectory.decode_trajectory` returns."""
 
-    positions: np.ndarray
-    duration_s: float
-    stamp_ns: int
-    sender: str
+    @property
+    def positions(self) -> np.ndarray: ...
+    @property
+    def duration_s(self) -> float: ...
+    @property
+    def stamp_ns(self) -> int: ...
+    @property
+    def sender(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,7 @@ class Gate:
         return self._answer(now_s)
 
     def _pass_on(self, command: Command, now_s: float) -> Decision:
-        if not self.trusts_joints(now_s):
+        if self.q is None or not self.trusts_joints(now_s):
             return self._refuse("joints not fresh", "command refused: no fresh joint states", now_s)
         if self.settings.lockstep and command.stamp_ns < self._q_stamp_ns:
             return self._refuse("late", "command refused: it answers an observation that is over", now_s)

@@ -29,7 +29,11 @@ class JointFilter:
         self.names, self.speed, self.continuous, self.settle = tuple(names), speed_rad_s, continuous, settle
         self.rejected: Counter[str] = Counter()
         self.relocations = 0
-        self.reset()
+        self._q: np.ndarray | None = None
+        self._stamp_s = 0.0
+        self._other: np.ndarray | None = None
+        self._other_s = 0.0
+        self._agreeing = 0
 
     def check(self, q: np.ndarray, stamp_s: float) -> str:
         """Why the sample q [rad], (J,), taken at `stamp_s`, is rejected, or ``""``."""
@@ -46,10 +50,7 @@ class JointFilter:
 
     def reset(self) -> None:
         """Take the next finite sample as it is."""
-        self._q: np.ndarray | None = None
-        self._stamp_s = 0.0
-        self._other: np.ndarray | None = None
-        self._other_s = 0.0
+        self._q = self._other = None
         self._agreeing = 0
 
     def _settled(self, q: np.ndarray, stamp_s: float) -> bool:

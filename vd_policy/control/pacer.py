@@ -23,9 +23,10 @@ class Pacer:
 
     def due(self, stamp_ns: int) -> bool:
         """Whether to decide on the observation of this stamp; after a jump of the clock the rhythm starts anew."""
-        early_ns = 0 if self._next_ns is None else self._next_ns - stamp_ns
+        planned_ns = stamp_ns if self._next_ns is None else self._next_ns
+        early_ns = planned_ns - stamp_ns
         if self.SLACK * self.period_ns < early_ns <= 2 * self.period_ns:
             return False
-        jumped = self._next_ns is None or abs(early_ns) > self.period_ns
-        self._next_ns = (stamp_ns if jumped else self._next_ns) + self.period_ns
+        jumped = abs(early_ns) > self.period_ns
+        self._next_ns = (stamp_ns if jumped else planned_ns) + self.period_ns
         return True

@@ -1,9 +1,20 @@
-"""New weights on their way into a running policy: everything is checked and built before the swap."""
+"""New weights on their way into a running policy: everything is checked, built and warmed up before the swap."""
 
 from __future__ import annotations
 
-from vd_policy.base.errors import BadInput
-from vd_policy.messages.blobs import unpack_weights
+import threading
+
+from rclpy.node import Node
+
+from vd_policy.base.episode import Obs
+from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.control.slot import LatestSlot
+from vd_policy.messages.blobs import decode_blob, unpack_weights
+from vd_policy.messages.topics import WEIGHTS
+from vd_policy.nodes.decider import Decider
+from vd_policy.nodes.diagnostics import Diagnostics
+from vd_policy.nodes.onnx_actor import actor_for
+from vd_policy.nodes.ros import subscribe
 from vd_policy.policy.gaussian import GaussianPolicy
 from vd_policy.policy.manifest import policy_from, policy_manifest, same_shape_check
 
@@ -20,3 +31,45 @@ def policy_from_bytes(data: bytes, current: GaussianPolicy) -> tuple[GaussianPol
         raise BadInput("weights: weight_version", version, "a whole number from 0", "send it in the manifest")
     same_shape_check(policy_manifest(current), manifest, "weights")
     return policy_from(manifest, tensors, "weights"), version
+
+
+class WeightsListener:
+    """Hears ``policy/weights`` and offers what is good to a `Decider`, on a thread that no decision waits for.
+
+    Args:
+        policy: what runs; new weights must be of the same kind.
+        backend: what the new actor runs on.
+        blank: an observation to warm it up with.
+    """
+
+    def __init__(self, node: Node, policy: GaussianPolicy, backend: str, decider: Decider, blank: Obs,
+                 diagnostics: Diagnostics) -> None:  # fmt: skip
+        self._node, self._policy, self._backend = node, policy, backend
+        self._decider, self._blank, self._diagnostics = decider, blank, diagnostics
+        self._slot: LatestSlot[bytes] = LatestSlot()
+        self._subscription = subscribe(node, WEIGHTS, lambda msg: self._slot.put(decode_blob(msg)))
+        self._thread = threading.Thread(target=self._load, name="weights", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        self._node.destroy_subscription(self._subscription)
+        self._slot.close()
+        self._thread.join()
+
+    def _load(self) -> None:
+        while (data := self._slot.take()) is not None:
+            try:
+                policy, version = policy_from_bytes(data, self._policy)
+                actor = actor_for(policy, self._backend)
+            except VdPolicyError as error:
+                self._refuse(error)
+                continue
+            self._decider.warm_up(self._blank, actor)
+            self._decider.offer(actor, version)
+            self._diagnostics.counts["weights_accepted"] += 1
+
+    def _refuse(self, error: VdPolicyError) -> None:
+        self._diagnostics.counts["weights_refused"] += 1
+        self._diagnostics.values["weights_refusal"] = str(error)
+        self._node.get_logger().error(f"weights refused: {error}")
