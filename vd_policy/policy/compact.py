@@ -9,12 +9,13 @@ padding is 0 and not the constant, no bias could stand for it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vd_policy.base.errors import BadInput
-from vd_policy.policy.layers import DenseConv2d, DenseLinear
+from vd_policy.policy.layers import DenseConv2d
 from vd_policy.policy.network import NetworkSettings, TwoStreamNetwork
 
 
@@ -31,8 +32,8 @@ class _Stage:
     padded: bool
 
     @classmethod
-    def of(cls, layer: nn.Module) -> _Stage:
-        assert isinstance(layer, (DenseLinear, DenseConv2d)) and layer.bias is not None
+    def of(cls, layer: Any) -> _Stage:
+        """From a `DenseLinear` or `DenseConv2d`."""
         weight = layer.weight.detach().double()
         kept = torch.ones_like(weight, dtype=torch.bool) if layer.kept is None else layer.kept.clone()
         padded = isinstance(layer, DenseConv2d) and layer.kernel_size[0] > 1
@@ -200,8 +201,7 @@ def _fill_stream(layers: nn.ModuleList, stages: list[_Stage], units: list[Tensor
         columns = rows
 
 
-def _fill(layer: nn.Module, stage: _Stage, rows: Tensor, columns: Tensor) -> None:
-    assert isinstance(layer, (DenseLinear, DenseConv2d)) and layer.kept is not None and layer.bias is not None
+def _fill(layer: Any, stage: _Stage, rows: Tensor, columns: Tensor) -> None:
     with torch.no_grad():
         layer.weight.copy_(stage.weight[rows][:, columns])
         layer.bias.copy_(stage.bias[rows])
