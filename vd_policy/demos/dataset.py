@@ -106,8 +106,8 @@ class Dataset:
     ) -> None:
         self.directory = Path(directory)
         self.cache = self.directory / CACHE_NAME if cache is None else Path(cache)
-        mapping = find_map(self.directory)
-        entries = _convert(_Source(bag_paths(self.directory), mapping), self.cache, progress)
+        bags = bag_paths(self.directory)
+        entries = _convert(_Source(bags, find_map(self.directory)), self.cache, progress)
         self.skipped = dict(Counter(e.skipped for e in entries if e.skipped))
         self.steps_dropped = sum(e.steps_dropped for e in entries)
         self._used = [e for e in entries if e.rows]

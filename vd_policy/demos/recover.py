@@ -61,16 +61,16 @@ def recover(directory: str | Path, out: str | Path | None = None) -> list[Salvag
     """
     directory = Path(directory)
     out = directory / RECOVERED if out is None else Path(out)
+    found, family = broken(directory), _family(directory)
     done = {custom_data(bag).get("recovered_from") for bag in (bag_paths(out) if out.is_dir() else ())}
-    family = _family(directory)
-    return [_salvage(source, symptom, out, family)
-            for source, symptom in broken(directory) if source.name not in done]  # fmt: skip
+    return [_salvage(source, symptom, out, family) for source, symptom in found if source.name not in done]
 
 
 def broken(directory: Path) -> list[tuple[Path, str]]:
     """The recordings that were never closed or do not read, and what is wrong with each."""
+    bags = bag_paths(directory)
     found = [(path, "never closed") for path in unfinished_paths(directory)]
-    for bag in bag_paths(directory):
+    for bag in bags:
         try:
             with open_bag(bag) as opened:
                 if damaged := opened.damaged_topics():
