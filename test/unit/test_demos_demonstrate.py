@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from vd_policy.arm.expert import Expert, ExpertSettings
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
+from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
 from vd_policy.demos.demonstrate import DemonstrationSettings, cuts, demonstrate, make_env
 
@@ -112,6 +114,21 @@ def test_contact_may_end_a_demonstration_or_not(tmp_path):
     ended = demonstrate(replace(settings, end_on_contact=True), 30, tmp_path / "ended")
     going = demonstrate(replace(settings, end_on_contact=False), 30, tmp_path / "going")
     assert ended.failures > 0 and going.episodes < ended.episodes
+
+
+def test_the_command_says_what_it_made(tmp_path, capsys):
+    out, file = str(tmp_path / "demos"), tmp_path / "f.json"
+    words = ["demonstrate", "--samples", "6", "--noise", "0.25", "--out", out, "--image-size", "16", "--workers", "1"]
+    assert main([*words, "--json", str(file), "--seed", "4"]) == 0
+    result = json.loads(file.read_text())
+    assert (result["command"], result["seed"], result["samples"]) == ("demonstrate", 4, 6)
+    assert result["episodes"] == len(bag_paths(tmp_path / "demos"))
+    capsys.readouterr()
+    for wrong, named in (([], "--append, --resume or --overwrite"), (["--graph", "--resume"], "leave out --resume")):
+        assert main([*words, *wrong]) == 2
+        said = capsys.readouterr().err
+        assert named in said and said.count("\n") == 1
+    assert main(["inspect", out]) == 0
 
 
 @pytest.mark.parametrize(
