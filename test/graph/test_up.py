@@ -1,0 +1,180 @@
+"""`vd_policy up`: whole graphs without ros2 launch, as real processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from ros_graph import RosGraph
+from trained import saved, small_policy
+
+from vd_policy.base.errors import BadInput
+from vd_policy.cli.main import main
+from vd_policy.demos.bag import bag_paths, read_episode
+from vd_policy.demos.demonstrate import DemonstrationSettings
+from vd_policy.graph.nodes import graph
+from vd_policy.graph.options import OPTIONS, DemonstrateOptions, DeployOptions, SimOptions, TrainOptions
+from vd_policy.graph.process import NodeSpec, given
+from vd_policy.nodes.expert import ExpertNodeSettings
+from vd_policy.nodes.learner import LearnerSettings
+from vd_policy.nodes.parameters import parameters_file
+from vd_policy.nodes.policy import PolicySettings
+from vd_policy.nodes.recorder import RecorderSettings
+from vd_policy.nodes.safety import SafetySettings
+from vd_policy.nodes.sim import SimSettings
+from vd_policy.policy.checkpoint import load_run
+
+SETTINGS = {"sim": SimSettings, "expert": ExpertNodeSettings, "recorder": RecorderSettings, "learner": LearnerSettings,
+            "policy": PolicySettings, "safety": SafetySettings}  # fmt: skip
+CONFIG = Path(__file__).resolve().parents[2] / "config" / "nodes"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return saved(tmp_path_factory.mktemp("runs") / "start", small_policy())
+
+
+def up(ros: RosGraph, *words: str) -> list[str]:
+    return [sys.executable, "-m", "vd_policy.cli.main", "up", *words]
+
+
+def options_of_each(run: str) -> dict[str, object]:
+    given_run = {"deploy": {"run": run}, "train": {"run": run}}
+    return {name: options_class(**given_run.get(name, {})) for name, options_class in OPTIONS.items()}
+
+
+def test_a_graph_ends_with_the_node_that_has_done_its_work_and_stops_the_others(ros: RosGraph, tmp_path: Path) -> None:
+    process = ros.run("up", up(ros, "demonstrate", "--samples", "20", "--image-height", "16", "--image-width", "16",
+                               "--out", str(tmp_path / "demos")))  # fmt: skip
+    assert process.wait() == 0, process.output
+    assert sum(len(read_episode(path)) for path in bag_paths(tmp_path / "demos")) >= 20
+    for name in ("sim", "expert", "safety", "recorder"):
+        assert any(f"{name} stopped (rc=0)" in line for line in process.lines), process.output
+    assert "Traceback" not in process.output
+
+
+def test_rollouts_reach_the_learner_and_the_policy_takes_its_weights_between_two_episodes(
+    ros: RosGraph, tmp_path: Path, run: str
+) -> None:
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text("method: trpo\nsettings: {batch_steps: 30, cg_steps: 2, critic: {warmup_batches: 1}}\n")
+    diagnostics = ros.probe.diagnostics()
+    swapped: list[int] = []
+    process = ros.run("up", up(ros, "train", "--run", run, "--out", str(tmp_path / "out"), "--recipe", str(recipe),
+                               "--seed", "3"))  # fmt: skip
+
+    def learns() -> bool:
+        swapped.append(int(diagnostics("policy").get("weight_version", 0)))
+        return swapped[-1] >= 2
+
+    ros.wait_for(learns, "the policy acting with twice improved weights")
+    assert float(diagnostics("policy")["dropped_episodes"]) == 0
+    process.send(signal.SIGINT)
+    assert process.wait() == 0, process.output
+    out = load_run(tmp_path / "out")
+    assert out.manifest["weight_version"] >= swapped[-1]
+    assert (out.spec.image_height, out.spec.image_width) == (16, 16)
+    assert "Traceback" not in process.output
+
+
+def test_a_deployed_policy_is_recorded_and_needs_no_labels(ros: RosGraph, tmp_path: Path, run: str) -> None:
+    process = ros.run("up", up(ros, "deploy", "--run", run, "--record", str(tmp_path / "seen"), "--episodes", "2"))
+    assert process.wait() == 0, process.output
+    episodes = [read_episode(path) for path in bag_paths(tmp_path / "seen")]
+    assert len(episodes) == 2 and all(e.label is None and e.source == "policy" for e in episodes)
+    assert episodes[0].obs["rgb"].shape[1:3] == (16, 16), "the sim renders what the run was trained on"
+
+
+def test_what_a_node_refuses_makes_exit_code_2_and_shows_its_line(ros: RosGraph, tmp_path: Path) -> None:
+    task = tmp_path / "task.yaml"
+    task.write_text("task: juggle\n")
+    process = ros.run("up", up(ros, "sim", "--task", str(task)))
+    assert process.wait() == 2
+    assert any("juggle" in line and "fix:" in line for line in process.lines)
+    assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("fly",), ("fly", "sim, demonstrate, deploy, train")),
+        (("deploy",), ("run", "directory of a trained run")),
+        (("deploy", "--run", "/nowhere"), ("/nowhere",)),
+        (("sim", "--samples", "3"), ("--samples", "for sim")),
+        (("demonstrate", "--noise", "-1"), ("--noise", "at least 0")),
+        (("sim", "--image-height", "4"), ("image_height", "at least 8")),
+        (("demonstrate", "--task", "juggle"), ("juggle", "reach")),
+    ],
+)
+def test_bad_options_are_refused_before_anything_starts(words: tuple, named: tuple, capsys) -> None:
+    assert main(["up", *words]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and len(shown.err.splitlines()) == 1
+    assert all(word in shown.err for word in named), shown.err
+
+
+def test_the_graphs_run_the_nodes_of_the_design(run: str) -> None:
+    nodes = {name: [spec.name for spec in graph(name, options)] for name, options in options_of_each(run).items()}
+    assert nodes == {
+        "sim": ["sim"],
+        "demonstrate": ["sim", "expert", "safety", "recorder"],
+        "deploy": ["sim", "policy", "safety"],
+        "train": ["sim", "policy", "safety", "learner"],
+    }
+    assert [s.name for s in graph("deploy", DeployOptions(run=run, sim=False))] == ["policy", "safety"]
+    assert [s.name for s in graph("deploy", DeployOptions(run=run, record="d"))][-1] == "recorder"
+
+
+def test_every_node_knows_the_parameters_that_the_graphs_give_it(run: str) -> None:
+    others = [("deploy", DeployOptions(run=run, record="d")), ("demonstrate", DemonstrateOptions(mode="realtime"))]
+    for name, options in [*options_of_each(run).items(), *others]:
+        for spec in graph(name, options):
+            known = {field.name for field in dataclasses.fields(SETTINGS[spec.executable])}
+            assert set(spec.parameters) <= known, spec
+
+
+def test_without_a_sim_nothing_is_in_lockstep(run: str) -> None:
+    specs = {s.name: s.parameters for s in graph("deploy", DeployOptions(run=run, sim=False, record="d"))}
+    assert not specs["policy"]["lockstep"] and not specs["safety"]["lockstep"]
+    assert not specs["recorder"]["paced"] and not specs["recorder"]["lossless"]
+
+
+def test_defaults_agree_wherever_the_same_option_stands() -> None:
+    sim, node = SimOptions(), SimSettings()
+    for field in dataclasses.fields(SimOptions):
+        assert getattr(sim, field.name) == getattr(node, field.name), field.name
+    options, expert, in_process = DemonstrateOptions(), ExpertNodeSettings(), DemonstrationSettings()
+    assert options.noise == expert.noise_std_rad == in_process.noise_std_rad
+    assert options.rule == expert.rule == in_process.rule
+    assert options.clip_noise == expert.clip_noise == in_process.clip_noise
+    train, learner = TrainOptions(), LearnerSettings()
+    for name in ("out", "recipe", "updates", "save_every", "resume", "seed"):
+        assert getattr(train, name) == getattr(learner, name), name
+
+
+@pytest.mark.parametrize("name", ["sim", "expert", "recorder", "learner"])
+def test_the_parameter_files_hold_every_parameter_at_its_default(name: str) -> None:
+    assert (CONFIG / f"{name}.yaml").read_text() == parameters_file(SETTINGS[name])
+
+
+def test_values_that_a_parameter_file_cannot_hold_are_left_out() -> None:
+    values = {"a": None, "b": (), "c": {}, "d": 0, "e": "", "f": Path("x"), "g": (1, 2), "h": {"i": None, "j": 1}}
+    assert given(values) == {"d": 0, "e": "", "f": "x", "g": [1, 2], "h": {"j": 1}}
+
+
+def test_text_that_looks_like_a_number_reaches_a_node_as_text(ros: RosGraph) -> None:
+    process = ros.start("sim", task="123")
+    assert process.wait() == 2
+    assert "'123'" in process.output or "123.yaml" in process.output
+
+
+def test_a_node_keeps_its_executable_name_unless_renamed() -> None:
+    assert NodeSpec("sim").name == "sim" and NodeSpec("sim", rename="left_arm").name == "left_arm"
+
+
+def test_an_unknown_graph_is_refused() -> None:
+    with pytest.raises(BadInput, match="juggle"):
+        graph("juggle")
