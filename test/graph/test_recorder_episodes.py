@@ -82,6 +82,13 @@ def test_each_whole_episode_becomes_one_bag(tmp_path: Path) -> None:
     assert recorder.counts["samples"] == 8 and recorder.counts["incomplete"] == 0
 
 
+def test_an_episode_of_one_step_is_recorded_and_counts_for_no_sample(tmp_path: Path) -> None:
+    recorder = EpisodeRecorder(tmp_path, INFO, samples=1)
+    recorded(recorder, episode(0, steps=1), episode(1, steps=2))
+    recorder.stop()
+    assert len(bag_paths(tmp_path)) == 2 and recorder.counts["samples"] == 2
+
+
 def test_messages_that_overtake_each_other_land_in_their_own_episode(tmp_path: Path) -> None:
     first, second = episode(0), episode(1)
     late_image = first[-1].pop(1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ros_graph import RosGraph
 
-from vd_policy.demos.bag import bag_paths, read_episode, unfinished_paths
+from vd_policy.demos.bag import bag_paths, read_episode, read_recording, unfinished_paths
 from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate
 from vd_policy.graph.nodes import graph
 from vd_policy.graph.options import DemonstrateOptions
@@ -47,7 +47,9 @@ def test_a_stopped_recorder_leaves_whole_episodes_only(ros: RosGraph, tmp_path: 
     ros.wait_for(lambda: len(bag_paths(tmp_path)) >= 3, "three episodes")
     assert recorder.stop(number) == 0, recorder.output
     assert not unfinished_paths(tmp_path)
-    assert all(len(read_episode(path)) >= 1 for path in bag_paths(tmp_path))
+    for recording in map(read_recording, bag_paths(tmp_path)):
+        assert recording.outcome[max(recording.outcome)].last
+        assert all(recording.has_observation(stamp) for stamp in recording.outcome)
 
 
 def test_the_services_start_and_stop_the_recording(ros: RosGraph, tmp_path: Path) -> None:

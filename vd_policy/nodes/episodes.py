@@ -11,6 +11,7 @@ from typing import NamedTuple
 from vd_policy.base.errors import BadInput
 from vd_policy.demos.factory import from_cdr
 from vd_policy.demos.info import EpisodeInfo
+from vd_policy.demos.recording import MIN_STEPS
 from vd_policy.demos.storage import check_space, next_index
 from vd_policy.demos.writer import EpisodeWriter
 from vd_policy.messages.outcome import Outcome, decode_outcome
@@ -72,6 +73,10 @@ class OpenEpisode:
         """Steps with all of their observation and every kind of answer that this episode has."""
         topics = [*OBSERVED, *(t for t in ANSWERS if t in self.seen and 0 not in self.seen[t])]
         return sum(all(stamp in self.seen.get(t, ()) for t in topics) for stamp in sorted(self.steps)[:-1])
+
+    def samples(self) -> int:
+        """State-label pairs that a dataset takes from it: none from an episode of 0 or 1 step."""
+        return self.whole_steps() if len(self.steps) > MIN_STEPS else 0
 
     def is_whole(self) -> bool:
         """Over, and nothing of it is still on its way."""
@@ -211,7 +216,7 @@ class EpisodeRecorder:
         self.counts["incomplete"] += not episode.is_whole()
         episode.writer.close()
         self.counts["episodes"] += 1
-        self.counts["samples"] += episode.whole_steps()
+        self.counts["samples"] += episode.samples()
 
     def _abort(self) -> None:
         if self._open is None:
