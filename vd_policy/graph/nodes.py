@@ -6,6 +6,7 @@ A graph is another one with nodes added (`foundation` and `added`), which is how
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from vd_policy.base.errors import BadInput
@@ -46,7 +47,10 @@ def foundation(name: str, options: Any) -> tuple[str, Any] | None:
 
 def added(name: str, options: Any) -> list[NodeSpec]:
     """The nodes that a graph has beyond its foundation."""
-    return {"sim": _sim, "demonstrate": _demonstrate, "deploy": _deploy, "train": _train}[name](options)
+    nodes_of: dict[str, Callable[[Any], list[NodeSpec]]] = {
+        "sim": _sim, "demonstrate": _demonstrate, "deploy": _deploy, "train": _train,
+    }  # fmt: skip
+    return nodes_of[name](options)
 
 
 def _sim(o: SimOptions) -> list[NodeSpec]:

@@ -25,7 +25,8 @@ def declare(node: Node, settings_class: type[T]) -> T:
     Raises:
         BadInput: unknown parameter (the nearest valid one is suggested), wrong type, or out of range.
     """
-    given = {name: _plain(p.value) for name, p in node.get_parameters_by_prefix("").items() if not _is_ros_own(name)}
+    overrides: dict[str, Any] = node.get_parameters_by_prefix("")
+    given = {name: _plain(p.value) for name, p in overrides.items() if not _is_ros_own(name)}
     settings = build(settings_class, _nested(given), f"parameters of {node.get_fully_qualified_name()}")
     fields = {f.name: f for f in dataclasses.fields(settings_class)}  # type: ignore[arg-type]
     for name, value in _flat(as_dict(settings)).items():

@@ -30,6 +30,8 @@ class RealTime:
         self._scene = Scene(env.robot)
         self._camera = Compositor(self._scene, env.camera)
         self.homing = False
+        self._judged = False
+        self._q = self._judged_q = self._target = self._home
         self._obs, self.outcome = self._first(0)
 
     @property

@@ -51,7 +51,7 @@ def _add(group: argparse._ArgumentGroup, name: str, graphs: list[str]) -> None:
     kind, metadata = plain_type(OPTIONS[graphs[0]], name), fields[-1].metadata
     flag = "--" + name.replace("_", "-")
     help_text = " / ".join(dict.fromkeys(field.metadata["help"] for field in fields))
-    common = {"dest": name, "default": argparse.SUPPRESS, "help": help_text + _defaults(fields)}
+    common: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": help_text + _defaults(fields)}
     if kind is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
     elif metadata["choices"]:
