@@ -7,8 +7,7 @@ import os
 import resource
 import shutil
 import signal
-import sys
-import time
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -137,21 +136,21 @@ def test_an_episode_is_not_begun_on_a_disk_that_cannot_hold_it(tmp_path):
         check_space(tmp_path, needed_bytes=2**62)
 
 
-def record_for_ever(directory: Path) -> None:
-    while True:
-        write_episode(directory, next_index(directory), 6, height=60, width=60)
-
-
 def kill_while_recording(directory: Path, number: int, delay_s: float) -> None:
-    """Start a recorder, let it finish an episode, and send it a signal at some moment after that."""
-    pid = in_a_child(lambda: record_for_ever(directory))
-    deadline = time.monotonic() + 30
-    before = len(bag_paths(directory))
-    while len(bag_paths(directory)) == before and time.monotonic() < deadline:
-        time.sleep(0.001)
-    time.sleep(delay_s)
-    os.kill(pid, number)
-    os.waitpid(pid, 0)
+    """Start a recorder, wait for its first episode, and let a signal strike at some moment after that."""
+    done, tell = os.pipe()
+
+    def record_for_ever() -> None:
+        while True:
+            write_episode(directory, next_index(directory), 6, height=60, width=60)
+            os.write(tell, b".")
+
+    pid = in_a_child(record_for_ever)
+    os.close(tell)  # a child that dies early then ends the read
+    assert os.read(done, 1) == b"."
+    threading.Timer(delay_s, os.kill, (pid, number)).start()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -number
+    os.close(done)
 
 
 def test_sigkill_at_any_moment_loses_at_most_the_open_episode(tmp_path):
@@ -181,18 +180,20 @@ def test_a_signal_while_demonstrating_leaves_whole_episodes_that_can_be_resumed(
     """FAULT 33."""
     settings = DemonstrationSettings(image_height=16, image_width=16)
 
+    done, tell = os.pipe()
+
     def demonstrate_for_long() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it shows its KeyboardInterrupt
-        demonstrate(settings, 10**6, tmp_path / "cut")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # it shows its KeyboardInterrupt
+        demonstrate(settings, 10**6, tmp_path / "cut", progress=lambda _: os.write(tell, b"."))
 
     pid = in_a_child(demonstrate_for_long)
-    deadline = time.monotonic() + 60
-    while next_index(tmp_path / "cut") < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    os.close(tell)
+    assert os.read(done, 1) + os.read(done, 1) == b".."
     os.kill(pid, number)
     os.waitpid(pid, 0)
+    os.close(done)
     whole = bag_paths(tmp_path / "cut")
     assert len(whole) >= 2 and inspect(tmp_path / "cut").all_problems == []
     samples = sum(len(read_episode(bag)) for bag in whole) + 2
