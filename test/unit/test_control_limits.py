@@ -37,6 +37,12 @@ def test_a_longer_step_is_cut_to_the_largest_one_and_names_its_joint() -> None:
     assert clamped.reasons == ("step:b",)
 
 
+def test_a_trim_within_the_encoders_noise_is_no_violation() -> None:
+    clamped = limits().clamp(np.array([0.0, 0.404]), np.zeros(2), 2.0)
+    assert clamped.q.tolist() == [0.0, 0.4]
+    assert clamped.reasons == ()
+
+
 def test_a_step_too_fast_for_its_duration_is_slowed() -> None:
     clamped = limits().clamp(np.array([0.3, 0.0]), np.zeros(2), 0.2)
     assert clamped.q == pytest.approx([0.1, 0.0])

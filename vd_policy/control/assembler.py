@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,17 +98,27 @@ class ObservationAssembler:
             anchor = anchors[index]
             if anchor.stamp_ns <= self._emitted_ns:
                 return None
-            parts = {kind: self._nearest(kind, anchor.stamp_ns) for kind in self.need[1:]}
-            if all(part is not None for part in parts.values()):
+            parts = self._partners(anchor.stamp_ns)
+            if parts is not None:
                 return self._emit(index, anchor, parts)
         return None
 
+    def _partners(self, stamp_ns: int) -> dict[str, _Sample] | None:
+        parts: dict[str, _Sample] = {}
+        for kind in self.need[1:]:
+            part = self._nearest(kind, stamp_ns)
+            if part is None:
+                return None
+            parts[kind] = part
+        return parts
+
     def _nearest(self, kind: str, stamp_ns: int) -> _Sample | None:
-        samples = self._samples[kind]
-        best = min(samples, key=lambda s: abs(s.stamp_ns - stamp_ns), default=None)
+        samples = self._samples[kind]  # in the order of their stamps
+        after = bisect_left(samples, stamp_ns, key=lambda s: s.stamp_ns)
+        best = min(samples[max(after - 1, 0) : after + 1], key=lambda s: abs(s.stamp_ns - stamp_ns), default=None)
         return best if best is not None and abs(best.stamp_ns - stamp_ns) <= self.tolerance_ns else None
 
-    def _emit(self, index: int, anchor: _Sample, parts: dict[str, Any]) -> Assembled:
+    def _emit(self, index: int, anchor: _Sample, parts: dict[str, _Sample]) -> Assembled:
         anchors = self._samples[self.need[0]]
         self.unpaired += sum(a.stamp_ns > self._emitted_ns for a in anchors[:index])
         del anchors[: index + 1]

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vd_policy.base.errors import BadInput
+
 Forward = Callable[[np.ndarray], np.ndarray]
 """Joint angles [rad], (J,) -> pose of the end effector in the base frame, (4, 4)."""
 
 ROUNDING = 1e-6
 """Excess [rad] or [m] that is float32 rounding, not a violation: a full step at full speed must pass bit for bit."""
+NOISE_RAD = 0.005
+"""Excess of a step or a speed that is cut off without being called a violation: the arm was measured again since the
+observation, and encoders are noisy."""
 BISECTIONS = 24
 AXES = ("x", "y", "z")
 
@@ -42,6 +47,12 @@ def outside_m(position: np.ndarray, box: Sequence[tuple[float, float]]) -> np.nd
     return np.maximum(np.maximum(bounds[:, 0] - position, position - bounds[:, 1]), 0.0)
 
 
+def _needed(forward: Forward | None) -> Forward:
+    if forward is None:
+        raise BadInput("forward kinematics", None, "a function, where a workspace is given", "pass Kinematics.forward")
+    return forward
+
+
 class Limits:
     """The limits of one arm.
 
@@ -52,6 +63,9 @@ class Limits:
         max_step_rad: largest change of any joint in one command.
         workspace_m: ((x0, x1), (y0, y1), (z0, z1)) for the end effector in the base frame, or None.
         forward: forward kinematics; needed when `workspace_m` is given.
+
+    Raises:
+        BadInput: a workspace without kinematics.
     """
 
     def __init__(self, names: Sequence[str], lower_rad: Sequence[float], upper_rad: Sequence[float],
@@ -63,8 +77,7 @@ class Limits:
         self.upper = np.asarray(upper_rad, dtype=float)
         self.speed = np.asarray(speed_rad_s, dtype=float)
         self.max_step = float(max_step_rad)
-        self.workspace = workspace_m if forward is not None else None
-        self._forward = forward
+        self._workspace = None if workspace_m is None else (workspace_m, _needed(forward))
         self.continuous = ~np.isfinite(self.lower) & ~np.isfinite(self.upper)
 
     def clamp(self, target: np.ndarray, measured: np.ndarray, duration_s: float) -> Clamped:
@@ -88,8 +101,9 @@ class Limits:
 
     def _along(self, q: np.ndarray, measured: np.ndarray, reach: np.ndarray, kind: str,
                reasons: list[str]) -> np.ndarray:  # fmt: skip
-        over = np.abs(q - measured) > reach + ROUNDING
-        reasons += [f"{kind}:{name}" for name, bad in zip(self.names, over) if bad]
+        excess = np.abs(q - measured) - reach
+        over = excess > ROUNDING
+        reasons += [f"{kind}:{name}" for name, bad in zip(self.names, excess > NOISE_RAD) if bad]
         return np.where(over, measured + np.clip(q - measured, -reach, reach), q) if over.any() else q
 
     def _within(self, q: np.ndarray, measured: np.ndarray, reasons: list[str]) -> np.ndarray:
@@ -99,8 +113,6 @@ class Limits:
         return np.where(over, np.clip(q, lower, upper), q) if over.any() else q
 
     def _in_workspace(self, q: np.ndarray, measured: np.ndarray, reasons: list[str]) -> np.ndarray:
-        if self.workspace is None:
-            return q
         excess = self._excess(q)
         if not excess.any() or excess.sum() <= self._excess(measured).sum():
             return q
@@ -108,8 +120,10 @@ class Limits:
         return measured + self._largest_fraction(q - measured, measured) * (q - measured)
 
     def _excess(self, q: np.ndarray) -> np.ndarray:
-        assert self._forward is not None and self.workspace is not None
-        excess = outside_m(np.asarray(self._forward(q))[:3, 3], self.workspace)
+        if self._workspace is None:
+            return np.zeros(3)
+        box, forward = self._workspace
+        excess = outside_m(np.asarray(forward(q))[:3, 3], box)
         return np.where(excess > ROUNDING, excess, 0.0)
 
     def _largest_fraction(self, step: np.ndarray, measured: np.ndarray) -> float:

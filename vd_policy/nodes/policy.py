@@ -74,12 +74,14 @@ class PolicyNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """The policy may command."""
-        self._acting.activate()
+        if self._acting is not None:  # always so after configure
+            self._acting.activate()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Hold."""
-        self._acting.deactivate()
+        if self._acting is not None:
+            self._acting.deactivate()
         self._diagnostics.state(WARN, "inactive")
         return super().on_deactivate(state)
 

@@ -71,6 +71,8 @@ class SafetyNode(Node):
         latched = self._latch.read() if self._latch else ""
         self._gate = Gate(self.settings, limits_of(self._spec, self.settings), latched)
         self._remembered = bool(latched)
+        if latched:
+            self.get_logger().error(f"stopped since an earlier run: {latched}; call safety/reset to release the arm")
         self._reader = JointReader(self._spec.joints)
         self._factory = RclpyFactory()
         self._diagnostics = Diagnostics(self)
@@ -139,9 +141,15 @@ class SafetyNode(Node):
             self._diagnostics.counts["latch_write_errors"] += 1
 
     def _report(self, decision: Decision) -> None:
+        message = f"{decision.state.value}: {decision.reason}"
+        if message != self._diagnostics.message:
+            self._show_figures()
+            self._diagnostics.state(LEVELS[decision.state], message)
+
+    def _show_figures(self) -> None:
         gate, now_s = self._gate, time.monotonic()
         values = self._diagnostics.values
-        values |= {"state": decision.state.value, "commander": gate.commanders.owner, "passed": gate.passed,
+        values |= {"state": gate.state.value, "commander": gate.commanders.owner, "passed": gate.passed,
                    "contending": " ".join(gate.commanders.contending(now_s)),
                    "joints_age_s": f"{gate.joints.age_s(now_s):.3f}", "relocations": gate.filter.relocations,
                    "clamped_in_a_row": gate.clamped_in_a_row}  # fmt: skip
@@ -149,10 +157,10 @@ class SafetyNode(Node):
                                ("refused sender", gate.commanders.refused),
                                ("rejected", gate.filter.rejected)):  # fmt: skip
             values |= {f"{prefix} {key}": count for key, count in counts.items()}
-        self._diagnostics.state(LEVELS[decision.state], f"{decision.state.value}: {decision.reason}")
 
     def _look_around(self) -> None:
-        """Name who else publishes where only one may."""
+        """Show the figures, and name who else publishes where only one may."""
+        self._show_figures()
         senders = [_full_name(info) for info in self.get_publishers_info_by_topic(self.resolve_topic_name(COMMAND))]
         reaching = [_full_name(info) for info in self.get_publishers_info_by_topic(self.resolve_topic_name(TRAJECTORY))]
         others = [name for name in reaching if name != self.get_fully_qualified_name()]
