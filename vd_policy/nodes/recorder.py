@@ -33,8 +33,8 @@ from vd_policy.sim.tasks import load_task
 
 NEEDED = (JOINT_STATES, COLOR, DEPTH, OUTCOME, COMMAND, TRAJECTORY)
 """Somebody must publish these before an episode is begun."""
-CALM = 0.25
-"""Share of the queue above which the next episode is not asked for."""
+CALM_BYTES = 8e6
+"""With more than this waiting for the disk, the next episode is not asked for."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class RecorderNode(Node):
             self._diagnostics.counts["overflow"] += 1
 
     def _pace(self) -> None:
-        calm = self._queue.bytes < CALM * self.settings.queue_mb * 1e6
+        calm = self._queue.bytes < CALM_BYTES
         if self._pacer is not None and calm and self._recorder.recording and not self._recorder.target_reached:
             self._pacer.ask()
 
