@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -253,7 +254,8 @@ def table(inspection: Inspection) -> str:
     if hidden := len(inspection.episodes) - len(shown):
         lines.append(f"... and {hidden} more without a problem")
     lines += ["", *_topic_table(inspection.episodes)]
-    notes = [f"note: {e.name}: {note}" for e in inspection.episodes for note in e.notes]
+    reasons = Counter(note.partition(":")[0] for e in inspection.episodes for note in e.notes)
+    notes = [f"note: {count} episodes are {reason} and of no use to a dataset" for reason, count in reasons.items()]
     problems = [f"problem: {p}" for p in inspection.all_problems]
     figures = inspection.figures()
     total = f"{figures['usable_episodes']} of {figures['episodes']} episodes usable, {figures['samples']} samples"
