@@ -91,7 +91,7 @@ def medians_ms(actions: Sequence[Callable[[], object]], rounds: int) -> list[flo
 
 
 def _decision(policy: GaussianPolicy) -> Callable[[], object]:
-    actor, obs = GaussianActor(policy), random_observation(policy.spec, 1, seed=0)
+    actor, obs = GaussianActor(policy.eval()), random_observation(policy.spec, 1, seed=0)
     state = actor.begin(1, np.random.default_rng(0))
     return lambda: actor.act(obs, state, explore=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,8 +99,9 @@ class ObservationSpec:
         image.mul_(1.0 / 127.5).sub_(
             1.0
         )  # all four at once: a strided pass over three channels takes ten times as long
-        offset, scale = (torch.tensor(v, device=q.device) for v in (self.q_offset_rad, self.q_scale_rad))
-        return Normalised(image.permute(0, 3, 1, 2), (q.to(torch.float32) - offset) / scale)
+        offset, scale = _constant(self.q_offset_rad), _constant(self.q_scale_rad)
+        joints = (q.to(torch.float32) - offset.to(q.device)) / scale.to(q.device)
+        return Normalised(image.permute(0, 3, 1, 2), joints)
 
     def _checked(self, obs: Obs) -> tuple[Tensor, Tensor, Tensor]:
         missing = [key for key in OBS_KEYS if key not in obs]
@@ -113,6 +115,12 @@ class ObservationSpec:
                 allowed = f"({len(q)}, {', '.join(map(str, shape))})"
                 raise BadInput(f"observation {name} shape", tuple(array.shape), allowed, "match the policy's spec")
         return rgb, depth, q
+
+
+@lru_cache(maxsize=64)
+def _constant(values: tuple[float, ...]) -> Tensor:
+    with torch.inference_mode(False):  # made once, also for use where gradients are taken
+        return torch.tensor(values, dtype=torch.float32)
 
 
 def _tensor(array: Any) -> Tensor:
