@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from vd_policy.demos.bag import bag_paths, read_episode, read_recording, unfinis
 from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate
 from vd_policy.graph.nodes import graph
 from vd_policy.graph.options import DemonstrateOptions
+from vd_policy.graph.process import command
 
 
 def demonstrating(ros: RosGraph, out: Path, **options: Any) -> dict[str, Any]:
@@ -69,6 +71,20 @@ def test_the_services_start_and_stop_the_recording(ros: RosGraph, tmp_path: Path
     ros.wait_for(waiting, "the recording stopped")
     count = len(bag_paths(tmp_path))
     assert count == int(diagnostics("recorder")["episodes"]) and not unfinished_paths(tmp_path)
+
+
+def test_a_disk_that_fills_up_ends_the_recorder_with_one_clear_line(ros: RosGraph, tmp_path: Path) -> None:
+    """FAULTS 32."""
+    options = DemonstrateOptions(out=str(tmp_path / "demos"), image_height=64, image_width=64)
+    specs = {spec.name: spec for spec in graph("demonstrate", options)}
+    line = shlex.join(command(specs.pop("recorder"), tmp_path / "recorder.yaml"))
+    recorder = ros.run("recorder", ["sh", "-c", f"ulimit -f 16; exec {line}"])  # no file above 8 kB
+    for spec in specs.values():
+        ros.start(spec.executable, **spec.parameters)
+    assert recorder.wait() == 1, recorder.output
+    said = [text for text in recorder.lines if "cannot write" in text]
+    assert len(said) == 1 and str(tmp_path / "demos") in said[0] and "Traceback" not in recorder.output
+    assert not unfinished_paths(tmp_path / "demos")
 
 
 def test_a_disk_that_is_too_full_refuses_the_start_and_says_so(ros: RosGraph, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ class LearnerNode(Node):
         self._weights.publish(encode_blob(self._factory, pack_weights(policy_tensors(policy), manifest)))
 
     def _train(self) -> None:
-        """The training thread: iterate until told to stop; what has been learned is saved whatever ends it."""
+        """The training thread: iterate until told to stop, then save what has been learned."""
         with self._working:
             try:
                 self._training.run(sys.maxsize, self._iterated)
@@ -144,8 +144,7 @@ class LearnerNode(Node):
         return f"{self.updates} updates saved in {self._training.out}"
 
     def _look(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        self._raise_failure()
         if not self._thread.is_alive():
             raise Finished
         self._diagnostics.values["waiting_rollouts"] = self._collector.waiting
@@ -158,9 +157,14 @@ class LearnerNode(Node):
         """Finish the update that is going on and save."""
         self._collector.close()
         self._thread.join()
-        if isinstance(self._failure, VdPolicyError):
-            self.get_logger().error(str(self._failure))
         self.get_logger().info(f"{self._saved} updates saved in {self._training.out}")
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        """Let what stopped the training end the node, once."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
 
 def main(args: list[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from rclpy.serialization import deserialize_message
 from std_srvs.srv import Trigger
 
 from vd_policy.arm.spec import load_robot
-from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.base.errors import BadInput
 from vd_policy.base.files import storage_errors
 from vd_policy.base.settings import setting
 from vd_policy.demos.info import EpisodeInfo
@@ -195,8 +195,7 @@ class RecorderNode(Node):
             self._queue.close()
 
     def _look(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        self._raise_failure()
         recorder, counts = self._recorder, self._diagnostics.counts
         counts.update({name: n - counts[name] for name, n in dict(recorder.counts).items()})
         self._diagnostics.values["queue_mb"] = f"{self._queue.bytes / 1e6:.1f}"
@@ -214,10 +213,15 @@ class RecorderNode(Node):
         """Write what is queued and close what is whole; the open episode is dropped."""
         self._queue.close()
         self._thread.join()
-        if self._failure is not None and isinstance(self._failure, VdPolicyError):
-            self.get_logger().error(str(self._failure))
         counts = self._recorder.counts
         self.get_logger().info(f"{counts['samples']} samples in {counts['episodes']} episodes in {self._directory}")
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        """Let what stopped the writer end the node, once."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
 
 def main(args: list[str] | None = None) -> int:

@@ -178,11 +178,13 @@ def _spin(node: Node, stop: threading.Event, on_signal: list[Callable[[], None]]
         pass
     finally:
         on_signal.clear()
-        if hasattr(node, "close"):
-            node.close()
-        executor.remove_node(node)
-        node.destroy_node()
-        executor.shutdown()
+        try:
+            if hasattr(node, "close"):
+                node.close()
+        finally:
+            executor.remove_node(node)
+            node.destroy_node()
+            executor.shutdown()
 
 
 @contextlib.contextmanager

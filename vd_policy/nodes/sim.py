@@ -85,9 +85,9 @@ class Senses:
         self._publishers[CLOCK].publish(clock)
 
     def flush(self) -> None:
-        """Wait until the reliable subscribers have everything."""
-        for publisher in self._publishers.values():
-            publisher.wait_for_all_acked(Duration(seconds=LAST_WORDS_S))
+        """Wait until the reliable subscribers have everything, or one of them is found not to answer."""
+        patience = Duration(seconds=LAST_WORDS_S)
+        all(publisher.wait_for_all_acked(patience) for publisher in self._publishers.values())
 
 
 class SimNode(Node):
