@@ -20,6 +20,7 @@ from vd_policy.messages.joints import encode_joints
 from vd_policy.messages.outcome import Outcome, encode_outcome
 from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, EXPERT_ACTION, JOINT_STATES, OUTCOME, TRAJECTORY
 from vd_policy.messages.trajectory import encode_trajectory
+from vd_policy.nodes.byte_queue import ByteQueue
 from vd_policy.nodes.episodes import EpisodeRecorder, Raw, raw_message
 
 PERIOD_NS = 1_100_000_000
@@ -171,3 +172,14 @@ def test_a_full_disk_stops_before_the_next_episode_and_keeps_the_earlier_ones(tm
     with pytest.raises(VdPolicyError, match="free"):
         recorded(full, episode(1))
     assert [e.seed for e in bags(tmp_path)] == [0] and not unfinished_paths(tmp_path)
+
+
+def test_a_full_queue_refuses_what_is_new_and_keeps_its_order() -> None:
+    queue, done = ByteQueue(100), []
+    assert queue.put(60, lambda: done.append("first")) and queue.put(40, lambda: done.append("second"))
+    assert not queue.put(1, lambda: done.append("too much")) and queue.bytes == 100
+    queue.close()
+    assert not queue.put(0, lambda: done.append("too late"))
+    while action := queue.get():
+        action()
+    assert done == ["first", "second"] and queue.bytes == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.storage import check_space
 from vd_policy.messages.outcome import decode_outcome
 from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, JOINT_STATES, OUTCOME, RECORDED, TRAJECTORY
+from vd_policy.nodes.byte_queue import ByteQueue
 from vd_policy.nodes.diagnostics import OK, WARN, Diagnostics
 from vd_policy.nodes.episodes import EpisodeRecorder, Raw, raw_message
 from vd_policy.nodes.parameters import declare
@@ -54,42 +54,6 @@ class RecorderSettings:
     paced: bool = setting(False, "call sim/reset for each next episode, so that the sim cannot outrun the disk")
     queue_mb: float = setting(256.0, "messages waiting for the disk, at most [MB]", minimum=1.0)
     min_free_mb: float = setting(256.0, "begin no episode with less free on the disk [MB]", minimum=0.0)
-
-
-class ByteQueue:
-    """A queue between two threads, bounded by the bytes it holds."""
-
-    def __init__(self, limit_bytes: float) -> None:
-        self._items: deque[tuple[int, Callable[[], None]]] = deque()
-        self._changed = threading.Condition()
-        self._limit_bytes = limit_bytes
-        self._closed = False
-        self.bytes = 0
-
-    def put(self, size: int, action: Callable[[], None]) -> bool:
-        """Append an action; False when it is full or closed."""
-        with self._changed:
-            if self._closed or self.bytes + size > self._limit_bytes:
-                return False
-            self.bytes += size
-            self._items.append((size, action))
-            self._changed.notify()
-            return True
-
-    def get(self) -> Callable[[], None] | None:
-        """The next action, waiting for one; None when the queue is closed and empty."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed)
-            if not self._items:
-                return None
-            size, action = self._items.popleft()
-            self.bytes -= size
-            return action
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
 
 
 class Pacer:

@@ -8,28 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rclpy.duration import Duration
 from rclpy.node import Node
 
-from vd_policy.base.episode import Obs
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import setting
-from vd_policy.messages.header import time as time_message
-from vd_policy.messages.images import camera_info, encode_color, encode_depth
-from vd_policy.messages.joints import encode_joints
-from vd_policy.messages.outcome import encode_outcome
-from vd_policy.messages.topics import CLOCK, COLOR, COLOR_INFO, DEPTH, DEPTH_INFO, JOINT_STATES, OUTCOME, TRAJECTORY
+from vd_policy.messages.topics import TRAJECTORY
 from vd_policy.messages.trajectory import JointTarget, decode_trajectory
 from vd_policy.nodes.diagnostics import OK, Diagnostics
-from vd_policy.nodes.lockstep import Lockstep, Moment
+from vd_policy.nodes.lockstep import Lockstep
 from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.realtime import RealTime
-from vd_policy.nodes.ros import LOSSLESS_DEPTH, Finished, RclpyFactory, advertise, run, serve, steady_timer, subscribe
+from vd_policy.nodes.ros import Finished, run, serve, steady_timer, subscribe
+from vd_policy.nodes.senses import Senses
 from vd_policy.sim.env import ArmEnv
-
-LAST_WORDS_S = 2.0
-"""How long a node that is done waits for its last messages to be acknowledged."""
 
 
 @dataclass(frozen=True)
@@ -51,43 +43,6 @@ class SimSettings:
     publish_clock: bool = setting(True, "lockstep: publish simulated time on /clock")
     joint_rate_hz: float = setting(50.0, "real time: joint states per second", minimum=1.0, maximum=1000.0)
     frame_rate_hz: float = setting(30.0, "real time: images per second", minimum=0.1, maximum=200.0)
-
-
-class Senses:
-    """Publishes what an arm, its camera and its task say."""
-
-    def __init__(self, node: Node, env: ArmEnv, lossless: bool) -> None:
-        self._factory = RclpyFactory()
-        self._joints, self._camera = env.robot.joints, env.camera
-        topics = (JOINT_STATES, COLOR, COLOR_INFO, DEPTH, DEPTH_INFO, OUTCOME, CLOCK)
-        depth = LOSSLESS_DEPTH if lossless else None
-        self._publishers = {name: advertise(node, name, depth=depth) for name in topics}
-
-    def all(self, moment: Moment) -> None:
-        """One observation and its outcome, under one stamp."""
-        self.joints(moment.q, moment.stamp_ns)
-        self.images(moment.obs, moment.stamp_ns)
-        self._publishers[OUTCOME].publish(encode_outcome(self._factory, moment.outcome, moment.stamp_ns))
-
-    def joints(self, q: np.ndarray, stamp_ns: int) -> None:
-        self._publishers[JOINT_STATES].publish(encode_joints(self._factory, self._joints, q, stamp_ns))
-
-    def images(self, obs: Obs, stamp_ns: int) -> None:
-        frame = self._camera.frame_id
-        info = camera_info(self._factory, self._camera.matrix, self._camera.height, self._camera.width, stamp_ns, frame)
-        self._publishers[COLOR].publish(encode_color(self._factory, obs["rgb"], stamp_ns, frame))
-        self._publishers[COLOR_INFO].publish(info)
-        self._publishers[DEPTH].publish(encode_depth(self._factory, obs["depth"], stamp_ns, frame))
-        self._publishers[DEPTH_INFO].publish(info)
-
-    def clock(self, stamp_ns: int) -> None:
-        clock = self._factory.make("rosgraph_msgs/msg/Clock", clock=time_message(self._factory, stamp_ns))
-        self._publishers[CLOCK].publish(clock)
-
-    def flush(self) -> None:
-        """Wait until the reliable subscribers have everything, or one of them is found not to answer."""
-        patience = Duration(seconds=LAST_WORDS_S)
-        all(publisher.wait_for_all_acked(patience) for publisher in self._publishers.values())
 
 
 class SimNode(Node):
