@@ -16,8 +16,6 @@ from vd_policy.cli.arguments import number
 from vd_policy.cli.result import Result
 
 if TYPE_CHECKING:
-    from vd_policy.policy.checkpoint import Run
-    from vd_policy.policy.gaussian import GaussianPolicy
     from vd_policy.policy.prune import PruneReport
 
 THRESHOLD = 3.0
@@ -39,19 +37,15 @@ def run(args: argparse.Namespace) -> Result:
     import torch
 
     from vd_policy.experiments.bench_policy import forward_ms
-    from vd_policy.policy.checkpoint import load_run, save_run
-    from vd_policy.policy.prune import masked, threshold_masks
+    from vd_policy.learning.pruning import prune_run
+    from vd_policy.policy.checkpoint import load_run
 
-    _check_new(args.out)
     torch.set_num_threads(1)
     source = load_run(args.run)
-    how, policy, report = _pruned(args, source)
-    kept = ("weight_version", "env_steps", "seeds")
-    extra = {name: source.manifest[name] for name in kept if name in source.manifest}
-    extra |= {"parents": {"init": source.as_parent()}, "pruning": {**how, **report.to_manifest()}}
-    save_run(args.out, policy, config={**source.config, "prune": how}, manifest_extra=extra)
-    full = masked(source.policy, threshold_masks(source.policy.mean))  # without the cost of computing log alpha
-    before, after = forward_ms([full, policy])
+    density = args.density if args.like is None else _densities(args.like)
+    how = None if args.like is None else {"like": args.like.name}
+    report = prune_run(source, args.out, threshold=args.threshold, density=density, how=how)
+    before, after = forward_ms([source.policy, load_run(args.out).policy])
     figures = {
         "run": args.out,
         "source": args.run,
@@ -62,25 +56,6 @@ def run(args: argparse.Namespace) -> Result:
     return Result(
         ok=True, figures={**figures, "layers": report.to_manifest()["layers"]}, text=_table(args, report, figures)
     )
-
-
-def _check_new(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput("--out", str(out), "a directory that does not exist yet", "choose a new name")
-
-
-def _pruned(args: argparse.Namespace, source: Run) -> tuple[dict[str, Any], GaussianPolicy, PruneReport]:
-    from vd_policy.policy.layers import regularised_layers
-    from vd_policy.policy.prune import prune, prune_by_magnitude
-
-    if args.density is not None:
-        return {"density": args.density}, *prune_by_magnitude(source.policy, args.density)
-    if args.like is not None:
-        return {"like": args.like.name}, *prune_by_magnitude(source.policy, _densities(args.like))
-    if not regularised_layers(source.policy):
-        fix = "give --density X or --like RUN to drop its smallest weights"
-        raise BadInput("RUN", str(args.run), "a run of pretrain --method vd that was not pruned yet", fix)
-    return {"threshold": args.threshold}, *prune(source.policy, args.threshold)
 
 
 def _densities(path: Path) -> dict[str, float]:
