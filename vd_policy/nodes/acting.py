@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -136,8 +137,10 @@ class Acting(ABC):
         assembler = self.observer.assembler
         rejected = {f"rejected {kind}": count for kind, count in self.observer.watch.rejected.items()}
         refused = {f"refused stamp {kind}": count for kind, count in assembler.refused.items()}
-        return {**self.meter.summary(), "weight_version": self.decider.version, "weight_swaps": self.decider.swaps,
-                "unpaired": assembler.unpaired, "clock_jumps": assembler.jumps, **rejected, **refused}  # fmt: skip
+        own = {"cpu_s": f"{time.process_time():.3f}", "weight_version": self.decider.version,
+               "weight_swaps": self.decider.swaps, "unpaired": assembler.unpaired,
+               "clock_jumps": assembler.jumps}  # fmt: skip
+        return {**self.meter.summary(), **own, **rejected, **refused}
 
     def _latch(self, reason: str) -> None:
         self.latched = f"latched: {reason}; deactivate and activate to go on"
