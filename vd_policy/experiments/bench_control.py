@@ -29,7 +29,7 @@ def bench_control(
     *,
     rates_hz: tuple[float, ...] = (10.0, 30.0, 100.0),
     backends: tuple[str, ...] = ("torch", "onnx"),
-    seconds: float = 20.0,
+    seconds: float = 10.0,
     seed: int = 0,
 ) -> dict[str, float]:
     """Run sim, safety, policy and monitor processes for each combination, one after the other.

@@ -38,6 +38,8 @@ class ActingSettings(ObserverSettings):
                         minimum=0, maximum=MAX_SEED)  # fmt: skip
     rollouts: bool = setting(False, "lockstep: publish each episode for a learner")
     backend: str = setting("torch", "what runs the network", choices=("torch", "onnx"))
+    speed: float = setting(1.0, "real time: share of the trained speed; a command may take 1/speed decision periods",
+                           minimum=0.01, maximum=1)  # fmt: skip
     rate_hz: float = setting(10.0, "real time: decisions a second, at most one a picture; 0: the rate of the training",
                              minimum=0)  # fmt: skip
 
@@ -126,8 +128,9 @@ class Acting(ABC):
         return target.choice, message
 
     def send(self, q: np.ndarray, stamp_ns: int) -> Any:
-        """Command the joint angles q [rad], (J,), in one decision period of the training."""
-        message = encode_trajectory(self._factory, self.spec.joints, q, 1.0 / self.spec.rate_hz, stamp_ns,
+        """Command the joint angles q [rad], (J,), in one decision period of the training, or as much slower as set."""
+        speed = 1.0 if self.settings.lockstep else self.settings.speed
+        message = encode_trajectory(self._factory, self.spec.joints, q, 1.0 / (self.spec.rate_hz * speed), stamp_ns,
                                     self._node.get_fully_qualified_name())  # fmt: skip
         self._command.publish(message)
         return message
