@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> str:
     return saved(tmp_path_factory.mktemp("runs") / "start", small_policy())
 
 
-def up(ros: RosGraph, *words: str) -> list[str]:
+def up(*words: str) -> list[str]:
     return [sys.executable, "-m", "vd_policy.cli.main", "up", *words]
 
 
@@ -47,7 +47,7 @@ def options_of_each(run: str) -> dict[str, object]:
 
 
 def test_a_graph_ends_with_the_node_that_has_done_its_work_and_stops_the_others(ros: RosGraph, tmp_path: Path) -> None:
-    process = ros.run("up", up(ros, "demonstrate", "--samples", "20", "--image-height", "16", "--image-width", "16",
+    process = ros.run("up", up("demonstrate", "--samples", "20", "--image-height", "16", "--image-width", "16",
                                "--out", str(tmp_path / "demos")))  # fmt: skip
     assert process.wait() == 0, process.output
     assert sum(len(read_episode(path)) for path in bag_paths(tmp_path / "demos")) >= 20
@@ -63,7 +63,7 @@ def test_rollouts_reach_the_learner_and_the_policy_takes_its_weights_between_two
     recipe.write_text("method: trpo\nsettings: {batch_steps: 30, cg_steps: 2, critic: {warmup_batches: 1}}\n")
     diagnostics = ros.probe.diagnostics()
     swapped: list[int] = []
-    process = ros.run("up", up(ros, "train", "--run", run, "--out", str(tmp_path / "out"), "--recipe", str(recipe),
+    process = ros.run("up", up("train", "--run", run, "--out", str(tmp_path / "out"), "--recipe", str(recipe),
                                "--seed", "3"))  # fmt: skip
 
     def learns() -> bool:
@@ -81,7 +81,7 @@ def test_rollouts_reach_the_learner_and_the_policy_takes_its_weights_between_two
 
 
 def test_a_deployed_policy_is_recorded_and_needs_no_labels(ros: RosGraph, tmp_path: Path, run: str) -> None:
-    process = ros.run("up", up(ros, "deploy", "--run", run, "--record", str(tmp_path / "seen"), "--episodes", "2"))
+    process = ros.run("up", up("deploy", "--run", run, "--record", str(tmp_path / "seen"), "--episodes", "2"))
     assert process.wait() == 0, process.output
     episodes = [read_episode(path) for path in bag_paths(tmp_path / "seen")]
     assert len(episodes) == 2 and all(e.label is None and e.source == "policy" for e in episodes)
@@ -91,7 +91,7 @@ def test_a_deployed_policy_is_recorded_and_needs_no_labels(ros: RosGraph, tmp_pa
 def test_what_a_node_refuses_makes_exit_code_2_and_shows_its_line(ros: RosGraph, tmp_path: Path) -> None:
     task = tmp_path / "task.yaml"
     task.write_text("task: juggle\n")
-    process = ros.run("up", up(ros, "sim", "--task", str(task)))
+    process = ros.run("up", up("sim", "--task", str(task)))
     assert process.wait() == 2
     assert any("juggle" in line and "fix:" in line for line in process.lines)
     assert "Traceback" not in process.output

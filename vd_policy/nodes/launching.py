@@ -40,7 +40,7 @@ def describe(graph: str) -> LaunchDescription:
 def _argument(options_class: type, field: dataclasses.Field, default: str) -> DeclareLaunchArgument:
     choices = field.metadata["choices"]
     if plain_type(options_class, field.name) is bool:
-        choices = ("true", "false") if default else ("true", "false", "")
+        choices = ("true", "false", "True", "False") if default else ("true", "false", "True", "False", "")
     return DeclareLaunchArgument(
         field.name,
         default_value=default,
