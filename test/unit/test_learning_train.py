@@ -17,7 +17,7 @@ from vd_policy.learning.trpo import TRPO
 from vd_policy.policy.checkpoint import load_metrics, load_run, load_training
 
 TIMES = ("diag/collect_s", "diag/update_s")
-CHANGES = {"batch_steps": 60, "critic.warmup_batches": 1, "critic.fit_steps": 5}
+CHANGES = {"batch_steps": 50, "cg_steps": 3, "critic.warmup_batches": 1, "critic.fit_steps": 5}
 
 
 class Interrupt(Exception):
@@ -37,13 +37,13 @@ def test_a_training_cut_in_two_equals_the_whole_to_the_bit(tmp_path, recipe, mon
     monkeypatch.setattr("vd_policy.learning.train.CHECKPOINT_ITERATIONS", 2)
     tiny_run(tmp_path / "start")
 
-    def run(out, steps=260, **options):
+    def run(out, steps=210, **options):
         start = load_run(tmp_path / "start")
         with collector() as rollouts:
             return train(learner_for(start, recipe), rollouts, steps, tmp_path / out, start=start, **options)
 
     def crash(steps, _row):
-        if steps > 150:
+        if steps > 120:
             raise Interrupt
 
     run("whole")
@@ -62,7 +62,7 @@ def test_training_does_not_depend_on_the_number_of_processes(tmp_path):
     for workers in (1, 2):
         start = load_run(tmp_path / "start")
         with collector(workers) as rollouts:
-            train(learner_for(start), rollouts, 180, tmp_path / f"out{workers}", start=start)
+            train(learner_for(start), rollouts, 120, tmp_path / f"out{workers}", start=start)
     one, two = (load_run(tmp_path / f"out{n}").policy.state_dict() for n in (1, 2))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert curves(tmp_path / "out1") == curves(tmp_path / "out2")
@@ -111,14 +111,14 @@ def test_the_commands_clone_prune_and_improve(tmp_path, capsys):
     assert main([*clone, "--set", "batch=16", "--set", *tiny, "--json", str(tmp_path / "clone.json")]) == 0
     improve = ["train", str(tmp_path / "vd"), "--out", str(tmp_path / "rl"), "--recipe", "trpo", "--seed", "1"]
     improve += [word for name, value in CHANGES.items() for word in ("--set", f"{name}={value}")]
-    assert main([*improve, "--steps", "60", "--json", str(tmp_path / "rl.json")]) == 0
-    assert main([*improve, "--steps", "120", "--resume"]) == 0
+    assert main([*improve, "--steps", "50", "--json", str(tmp_path / "rl.json")]) == 0
+    assert main([*improve, "--steps", "100", "--resume"]) == 0
     first, second = (json.loads((tmp_path / f).read_text()) for f in ("clone.json", "rl.json"))
     assert first["ok"] and first["method"] == "vd" and first["training_samples"] > 0
     assert second["iterations"] == 1 and 0.0 <= second["success_rate"] <= 1.0
     assert len(curves(tmp_path / "rl")) == 2 and "pruning" in load_run(tmp_path / "rl").manifest
     capsys.readouterr()
-    assert main([*improve, "--steps", "120"]) == 2
+    assert main([*improve, "--steps", "100"]) == 2
     assert "--resume" in capsys.readouterr().err
 
 

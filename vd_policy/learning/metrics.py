@@ -10,6 +10,7 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from vd_policy.base.errors import BadInput
+from vd_policy.base.files import storage_errors
 
 STEP = "step"
 """Column of the horizontal axis: Adam steps in cloning, environment steps (pre-training counted in) in RL."""
@@ -47,7 +48,8 @@ class Metrics:
 
         Beside it, since the run directory is replaced whole at each checkpoint and holds hashed files only.
         """
-        with SummaryWriter(str(run.with_name(run.name + ".events"))) as writer:
+        directory = run.with_name(run.name + ".events")
+        with storage_errors("writing curves", directory), SummaryWriter(str(directory)) as writer:
             for row in self.rows[self._in_events :]:
                 for name, value in row.items():
                     if name != STEP:
