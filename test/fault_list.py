@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -17,6 +18,7 @@ Tests = dict[int, set[tuple[str, str]]]
 """Fault number to the (file, test) pairs that show its reaction."""
 
 
+@functools.cache
 def existing() -> Tests:
     """From the docstrings: ``FAULTS 25, 26: ...`` at the start of a test's, or of its file's where it has none."""
     found: Tests = defaultdict(set)

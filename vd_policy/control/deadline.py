@@ -31,7 +31,6 @@ class DeadlineMeter:
         """Forget everything, for example the warm-up."""
         self.cycles = 0
         self.misses = 0
-        self.skipped = 0
         self._latency: deque[float] = deque(maxlen=WINDOW)
         self._interval: deque[float] = deque(maxlen=WINDOW)
         self._sections: dict[str, deque[float]] = {}
@@ -66,10 +65,6 @@ class DeadlineMeter:
         self.misses += missed
         return missed
 
-    def skip(self, count: int = 1) -> None:
-        """Steps that were not answered because a newer input won."""
-        self.skipped += count
-
     def pause(self) -> None:
         """The loop stands still on purpose: the gap is not an interval."""
         self._ticked = None
@@ -77,9 +72,9 @@ class DeadlineMeter:
     def summary(self) -> dict[str, float]:
         """Figures in milliseconds: p50_ms, p95_ms, p99_ms, interval_p99_ms, sections `<name>_p50_ms` and `_p99_ms`.
 
-        Also the counts `cycles`, `misses` and `skipped`. Percentiles are 0 before the first cycle.
+        Also the counts `cycles` and `misses`. Percentiles are 0 before the first cycle.
         """
-        figures: dict[str, float] = {"cycles": self.cycles, "misses": self.misses, "skipped": self.skipped}
+        figures: dict[str, float] = {"cycles": self.cycles, "misses": self.misses}
         figures |= _percentiles_ms("", self._latency, (50, 95, 99))
         figures |= _percentiles_ms("interval_", self._interval, (50, 99))
         for name, spent in self._sections.items():

@@ -18,12 +18,10 @@ class Freshness:
         self.timeout_s, self.fresh_needed = timeout_s, fresh_needed
         self.received_s: float | None = None
         self.in_a_row = 0
-        self.stale_periods = 0
 
     def seen(self, received_s: float) -> None:
         """A good sample came."""
         if self._stale(received_s):
-            self.stale_periods += self.in_a_row >= self.fresh_needed
             self.in_a_row = 0
         self.received_s = received_s
         self.in_a_row += 1
