@@ -149,7 +149,8 @@ class SafetyNode(Node):
     def _show_figures(self) -> None:
         gate, now_s = self._gate, time.monotonic()
         values = self._diagnostics.values
-        values |= {"cpu_s": f"{time.process_time():.3f}", "state": gate.state.value, "commander": gate.commanders.owner, "passed": gate.passed,
+        values["cpu_s"] = f"{time.process_time():.3f}"
+        values |= {"state": gate.state.value, "commander": gate.commanders.owner, "passed": gate.passed,
                    "contending": " ".join(gate.commanders.contending(now_s)),
                    "joints_age_s": f"{gate.joints.age_s(now_s):.3f}", "relocations": gate.filter.relocations,
                    "clamped_in_a_row": gate.clamped_in_a_row}  # fmt: skip
