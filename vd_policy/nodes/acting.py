@@ -37,6 +37,8 @@ class ActingSettings(ObserverSettings):
     seed: int = setting(0, "real time: seed of the sampling; in lockstep each episode's own seed counts",
                         minimum=0, maximum=MAX_SEED)  # fmt: skip
     rollouts: bool = setting(False, "lockstep: publish each episode for a learner")
+    lead_steps: int = setting(400, "lockstep: steps sent to a learner before waiting for its next weights; 0: never",
+                              minimum=0)  # fmt: skip
     backend: str = setting("torch", "what runs the network", choices=("torch", "onnx"))
     speed: float = setting(1.0, "real time: share of the trained speed; a command may take 1/speed decision periods",
                            minimum=0.01, maximum=1)  # fmt: skip

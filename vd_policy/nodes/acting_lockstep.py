@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rclpy.duration import Duration
@@ -17,6 +18,7 @@ from vd_policy.nodes.diagnostics import OK, WARN, Diagnostics
 from vd_policy.nodes.ros import advertise
 from vd_policy.policy.checkpoint import Run
 
+CONNECT_S = 3.0
 LAST_WORDS_S = 2.0
 """How long a policy that ends waits for its last rollout to be acknowledged."""
 
@@ -25,7 +27,8 @@ class LockstepActing(Acting):
     """Answers in the callback that completes the observation, and publishes whole episodes for a learner.
 
     Noise comes from the episode's own seed. With rollouts new weights are taken between two episodes, so that one
-    version acted throughout each; without, between two steps.
+    version acted throughout each; without, between two steps. A policy that outruns its learner waits before the next
+    episode: rollouts from weights that are long outdated would only be dropped.
     """
 
     def __init__(self, node: Node, settings: ActingSettings, run: Run, diagnostics: Diagnostics) -> None:
@@ -35,6 +38,8 @@ class LockstepActing(Acting):
         self._episode: tuple[int, int] | None = None
         self._builder = RolloutBuilder(node.get_fully_qualified_name(), self.spec.max_step_rad)
         self._rollouts = advertise(node, ROLLOUT) if settings.rollouts else None
+        self._ahead = 0
+        self._heard, self._asked_s = False, 0.0
         self.listen()
 
     def decision_rate_hz(self) -> float:
@@ -70,6 +75,11 @@ class LockstepActing(Acting):
         self.meter.pause()
 
     def watch(self, now_s: float) -> None:
+        if self._open is not None:
+            self._respond()
+        if self._must_wait():
+            self._diagnostics.state(OK, "waiting for the learner's weights")
+            return
         waiting = self._episode is None and self.observer.problem(now_s)
         self._diagnostics.state(WARN if waiting else OK, waiting or "acting")
 
@@ -80,25 +90,47 @@ class LockstepActing(Acting):
         whole = self._open
         if whole is None or not self.may_act():
             return
-        self._acting, self._open = True, None
         outcome = whole.values["outcome"]
-        self._prepare((outcome.episode, outcome.seed))
+        if not self._prepared((outcome.episode, outcome.seed)):
+            return
+        self._acting, self._open = True, None
         decided = None if outcome.terminated or outcome.truncated else self.decide(whole)
         choice, self._answer = decided or (None, None)
         if self._rollouts is not None:
             self._collect(whole, choice)
 
-    def _prepare(self, episode: tuple[int, int]) -> None:
-        if episode != self._episode:
-            self._episode = episode
-            self.decider.swap()
-            self.decider.begin(Seeds(episode[1]).rng("policy"))
-        elif self._rollouts is None:
-            self.decider.swap()
+    def _prepared(self, episode: tuple[int, int]) -> bool:
+        """Take new weights where that is due, and begin a new episode; False when it has to wait for the learner."""
+        if episode == self._episode:
+            if self._rollouts is None:
+                self.decider.swap()
+            return True
+        if self.decider.swap():
+            self._ahead = 0
+        if self._must_wait() or not self._is_heard():
+            return False
+        self._episode = episode
+        self.decider.begin(Seeds(episode[1]).rng("policy"))
+        return True
+
+    def _is_heard(self) -> bool:
+        """Every subscriber of the commands is connected, a recorder too: DDS connects them one by one, and a command
+        sent before is lost to the late one. One that cannot be connected (QoS) is waited for `CONNECT_S`, once."""
+        if not self._heard:
+            now, known = time.monotonic(), self._node.count_subscribers(self._command.topic_name)
+            self._asked_s = self._asked_s or now
+            self._heard = 0 < known <= self._command.get_subscription_count() or now - self._asked_s > CONNECT_S
+        return self._heard
+
+    def _must_wait(self) -> bool:
+        """As many steps as may be were sent to a learner that is there since it last sent weights."""
+        lead = self.settings.lead_steps
+        return self._rollouts is not None and 0 < lead <= self._ahead and self._rollouts.get_subscription_count() > 0
 
     def _collect(self, whole: Assembled, choice: Choice | None) -> None:
         values = whole.values
         episode = self._builder.add(network_input(whole), values["q"], values["outcome"], choice, self.decider.version)
         if episode is not None:
             self._rollouts.publish(encode_blob(self._factory, pack_episode(episode)))
+            self._ahead += len(episode)
             self._diagnostics.counts["rollouts"] += 1
