@@ -122,6 +122,22 @@ class _Teller:
         self._publishers[OUTCOME].publish(encode_outcome(f, outcome, stamp))
 
 
+def test_a_policy_that_outruns_its_learner_waits_for_weights_between_episodes(ros: RosGraph, tmp_path: Path) -> None:
+    """Rollouts from long outdated weights would only be dropped."""
+    policy, status = small_policy(), ros.probe.diagnostics()
+    heard = ros.probe.listen(UInt8MultiArray, ROLLOUT)
+    ros.start("policy", run=saved(tmp_path / "run", policy), lockstep=True, rollouts=True, lead_steps=30)
+    ros.start("safety", lockstep=True)
+    ros.start("sim", image_height=16, image_width=16, seed=SEED)
+    ros.wait_for(lambda: "waiting for the learner" in status("policy").get("message", ""), "the policy to wait")
+    steps = [len(unpack_episode(decode_blob(message))) for message in heard]
+    assert sum(steps[:-1]) < 30 <= sum(steps), "an episode was begun after the lead was used up"
+    weights = ros.probe.publisher(UInt8MultiArray, WEIGHTS, LATCHED)
+    manifest = {**policy_manifest(policy), "weight_version": 0}
+    weights.publish(encode_blob(RclpyFactory(), pack_weights(policy_tensors(policy), manifest)))
+    ros.wait_for(lambda: len(heard) > len(steps), "a rollout after the learner's answer")
+
+
 def test_a_wrong_start_is_refused_with_one_line(ros: RosGraph, tmp_path: Path) -> None:
     damaged = Path(saved(tmp_path / "run", small_policy()))
     data = bytearray((damaged / "weights.safetensors").read_bytes())
