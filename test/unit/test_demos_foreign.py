@@ -49,8 +49,12 @@ def depth_at(t_s: float) -> np.ndarray:
     return np.full((4, 6), 500 + int(100 * t_s), np.uint16)
 
 
-def record(path: Path, *, storage: StoragePlugin, mode: CompressionMode, without: str = "", speed: float = 1.0) -> None:
-    """One second of an arm: joints at 100 Hz, colour (bgr8) at 30 Hz, depth (16UC1) at 15 Hz."""
+def record(path: Path, *, storage: StoragePlugin, mode: CompressionMode, without: str = "", speed: float = 1.0,
+           every: int = 1) -> None:  # fmt: skip
+    """One second of an arm: joints at 100 Hz, colour (bgr8) at 30 Hz, depth (16UC1) at 15 Hz.
+
+    Of the joints only each `every`-th message is there.
+    """
     writer = Writer(path, version=9, storage_plugin=storage)
     writer.set_compression(mode, CompressionFormat.ZSTD)
     with writer:
@@ -58,7 +62,7 @@ def record(path: Path, *, storage: StoragePlugin, mode: CompressionMode, without
         for ms in range(int(SECONDS * 1000) + 1):
             t_s, t_ns = ms / 1000, START_NS + ms * 1_000_000
             made = {}
-            if ms % 10 == 0:
+            if ms % (10 * every) == 0:
                 made[JOINTS] = encode_joints(MAKE, ("finger", "j1", "j2"), np.array([9.0, -speed * t_s, 2 * t_s]), t_ns)
             if ms % 33 == 0:
                 made[COLOR] = image("bgr8", colour_at(t_s), t_ns)
@@ -146,6 +150,13 @@ def test_images_are_scaled_to_the_size_asked_for(tmp_path):
     data = Dataset(tmp_path)
     assert data.rgb.shape[1:] == (2, 3, 3) and data.depth.shape[1:] == (2, 3)
     assert np.array_equal(data.depth[5], depth_at((500 // 66) * 66 / 1000)[:2, :3])
+
+
+def test_a_sensor_that_came_ten_times_more_rarely_than_usual_is_named(tmp_path):
+    for name, every in (("first", 1), ("second", 1), ("third", 10)):
+        record(tmp_path / name, storage=StoragePlugin.MCAP, mode=CompressionMode.NONE, every=every)
+    (tmp_path / MAP_FILE).write_text(as_yaml(MAP))
+    assert inspect(tmp_path).all_problems == [f"third: {JOINTS}: 10 Hz, where 100 Hz is usual"]
 
 
 def test_another_map_converts_anew(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import demo_bags
 import numpy as np
@@ -13,7 +15,9 @@ from PIL import Image
 from vd_policy.cli.main import main
 from vd_policy.demos.bag import EpisodeWriter
 from vd_policy.demos.inspect import inspect, table
+from vd_policy.demos.reader import open_bag
 from vd_policy.demos.sheet import COLUMNS, TEXT_HEIGHT, contact_sheet
+from vd_policy.messages.topics import COLOR_INFO, EXPERT_ACTION
 
 
 def test_good_bags_have_no_problems_and_their_figures_are_right(tmp_path):
@@ -69,3 +73,49 @@ def test_the_contact_sheet_shows_what_the_camera_saw(tmp_path):
     row = demo_bags.HEIGHT + TEXT_HEIGHT
     assert pixels.shape == (2 * row, COLUMNS * demo_bags.WIDTH, 3)
     assert np.array_equal(pixels[TEXT_HEIGHT:row, : demo_bags.WIDTH], made.rgb[0])
+
+
+def retold(source: Path, target: Path, *, source_name: str = "expert", without: str = "", keep: int = 10**6,
+           late: str = "", wait_ns: int = 0) -> None:  # fmt: skip
+    """The same episode: by another actor, without a topic, with less of it, or with all after its first held up."""
+    counts: dict[str, int] = {}
+    with EpisodeWriter(target.parent, int(target.name[-6:]), replace(INFO, source=source_name)) as writer:
+        with open_bag(source) as bag:
+            for m in bag.messages():
+                name = m.topic[1:]
+                counts[name] = counts.get(name, 0) + 1
+                if name != without and not (name == late and counts[name] > keep):
+                    held_ns = wait_ns if name == late and counts[name] > 1 else 0
+                    writer.write_raw(name, m.type_name, m.cdr, m.log_ns + held_ns)
+
+
+def test_rollouts_of_a_policy_need_no_labels_and_are_counted_apart(tmp_path):
+    write_episode(tmp_path / "source", 0, 4)
+    for index in range(2):
+        retold(tmp_path / "source" / "episode_000000", tmp_path / "seen" / f"episode_{index:06d}",
+               source_name="policy", without=EXPERT_ACTION)  # fmt: skip
+    found = inspect(tmp_path / "seen")
+    assert found.all_problems == []
+    figures = found.figures()
+    assert (figures["rollouts"], figures["rollout_steps"], figures["samples"]) == (2, 8, 0)
+    assert table(found).endswith("2 rollouts without labels, 8 steps, 0 problems")
+    retold(tmp_path / "source" / "episode_000000", tmp_path / "seen" / "episode_000002", without=EXPERT_ACTION)
+    assert inspect(tmp_path / "seen").all_problems == [f"episode_000002: {EXPERT_ACTION}: no messages"]
+
+
+def test_a_wait_of_the_machine_is_no_gap_in_what_was_recorded_in_lockstep(tmp_path):
+    for index in range(3):
+        write_episode(tmp_path, index, 4)
+    (tmp_path / "episode_000002").rename(tmp_path / ".source")
+    retold(tmp_path / ".source", tmp_path / "episode_000002", late="joint_states", wait_ns=20_000_000_000)
+    found = inspect(tmp_path)
+    assert found.all_problems == []
+    joints = next(t for t in found.episodes[2].topics if t.topic == "/joint_states")
+    assert joints.rate_hz == pytest.approx(10.0) and joints.longest_gap_s == pytest.approx(0.1)
+
+
+def test_a_topic_that_stops_long_before_the_others_is_named(tmp_path):
+    write_episode(tmp_path / "source", 0, 10)
+    retold(tmp_path / "source" / "episode_000000", tmp_path / "demos" / "episode_000000", late=COLOR_INFO, keep=2)
+    (problem,) = inspect(tmp_path / "demos").all_problems
+    assert problem == f"episode_000000: /{COLOR_INFO}: there for 0.1 of 1 s only"

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -51,3 +52,12 @@ def from_cdr(data: bytes | memoryview, type_name: str) -> Any:
     except Exception as error:  # rosbags compiles its parsers: what they raise on wrong bytes is not specified
         raise BadInput("message bytes", f"{type(error).__name__}: {error}", f"CDR of {type_name}",
                        "the message is damaged or of another type") from None  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def has_header(type_name: str) -> bool:
+    """A known type whose first field is a `std_msgs/Header`, so that its stamp stands first in the CDR bytes."""
+    if type_name not in typestore().types:
+        return False
+    fields = typestore().fielddefs[type_name][1]
+    return bool(fields) and fields[0][1] == (Nodetype.NAME, "std_msgs/msg/Header")

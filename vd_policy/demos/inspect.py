@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -13,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from vd_policy.demos.foreign import ForeignMap, find_map, read_foreign
-from vd_policy.demos.reader import Bag, RawMessage, UnusableEpisode, open_bag
+from vd_policy.demos.reader import Bag, UnusableEpisode, open_bag
 from vd_policy.demos.recording import MIN_STEPS, Recording, read_recording
 from vd_policy.demos.storage import bag_paths, unfinished_paths
-from vd_policy.messages.topics import CLOCK, EXPERT_ACTION, RECORDED, ROLLOUT, WEIGHTS
+from vd_policy.demos.topic_report import TopicReport, too_rare, topic_reports, usual_rates
+from vd_policy.messages.topics import EXPERT_ACTION, RECORDED
 
 FROZEN_MOTION_RAD = 0.02
 """A camera that sees the arm must change its picture when a joint moves farther than this."""
@@ -24,26 +24,9 @@ FROZEN_STEPS = 2
 """Unchanged pictures in a row, the arm moving, that make a frozen camera."""
 MIN_DEPTH_VALID = 0.05
 """Least share of pixels with a depth; a simulated table fills 0.7 of the picture, the sky above it has none."""
-SPARSE = 0.2
-"""A topic whose rate falls below this share of its usual one is named."""
 SHOWN = 30
-_HEADERLESS = {CLOCK, ROLLOUT, WEIGHTS}
-
-
-@dataclass
-class TopicReport:
-    """One topic of one bag."""
-
-    topic: str
-    type: str
-    count: int = 0
-    promised: int = 0
-    """Messages that the metadata speaks of."""
-    rate_hz: float = 0.0
-    """Mean, by the time of receipt."""
-    longest_gap_s: float = 0.0
-    stamps_backwards: int = 0
-    """Messages whose header stamp lies before that of the message before."""
+TEACHER = "expert"
+"""The source whose episodes must have labels; those of any other may be rollouts."""
 
 
 @dataclass
@@ -51,6 +34,8 @@ class EpisodeReport:
     """One bag."""
 
     name: str
+    source: str = ""
+    """Who acted, as the bag says."""
     storage: str = ""
     bytes_on_disk: int = 0
     topics: list[TopicReport] = field(default_factory=list)
@@ -60,6 +45,8 @@ class EpisodeReport:
     """Steps with a whole observation and a label."""
     label_coverage: float = 0.0
     """Share of the steps that have a label."""
+    rollout_steps: int = 0
+    """Steps with a whole observation, where nobody but an expert acted and nobody labelled it."""
     image_size: tuple[int, int] | None = None
     frozen_images: int = 0
     """Steps whose picture is that of the step before although the arm moved."""
@@ -87,10 +74,13 @@ class Inspection:
     def figures(self) -> dict[str, Any]:
         """For scripts."""
         used = [e for e in self.episodes if e.samples and e.steps >= MIN_STEPS]
+        rollouts = [e for e in self.episodes if e.rollout_steps]
         return {
             "episodes": len(self.episodes),
             "usable_episodes": len(used),
             "samples": sum(e.samples for e in used),
+            "rollouts": len(rollouts),
+            "rollout_steps": sum(e.rollout_steps for e in rollouts),
             "successes": sum(e.outcome == "success" for e in self.episodes),
             "bytes": sum(e.bytes_on_disk for e in self.episodes),
             "problems": self.all_problems,
@@ -119,7 +109,7 @@ def inspect(directory: str | Path, progress: Callable[[int, int], None] | None =
                 for p in unfinished_paths(directory)]  # fmt: skip
     if not bags:
         problems.append(f"{directory}: no episode bags")
-    _name_sparse_topics(episodes)
+    _judge_rates(episodes, mapping)
     return Inspection(directory, episodes, problems + _differences(episodes))
 
 
@@ -129,42 +119,16 @@ def inspect_bag(path: Path, mapping: ForeignMap | None = None) -> EpisodeReport:
     try:
         with open_bag(path) as bag:
             report.storage = bag.storage
-            report.topics = _topics(bag)
+            report.source = bag.custom.get("source", "")
+            report.topics = topic_reports(bag)
             report.problems += _storage_problems(bag, report)
             if mapping is None:
-                report.problems += _missing_topics(bag)
+                report.problems += _missing_topics(bag, report)
         recording = read_foreign(path, mapping) if mapping else read_recording(path)
         _judge(recording, report)
     except UnusableEpisode as error:
         (report.notes if error.reason == "too short" else report.problems).append(f"{error.reason}: {error}")
     return report
-
-
-def _topics(bag: Bag) -> list[TopicReport]:
-    """Count and time the messages of every topic in one pass."""
-    reports = {t: TopicReport(t, kind, promised=bag.counts[t]) for t, kind in bag.types.items()}
-    first: dict[str, int] = {}
-    last: dict[str, RawMessage] = {}
-    for message in bag.messages():
-        report = reports[message.topic]
-        report.count += 1
-        first.setdefault(message.topic, message.log_ns)
-        if before := last.get(message.topic):
-            report.longest_gap_s = max(report.longest_gap_s, (message.log_ns - before.log_ns) / 1e9)
-            report.stamps_backwards += _stamp(message) < _stamp(before)
-        last[message.topic] = message
-    for topic, report in reports.items():
-        if report.count > 1 and last[topic].log_ns > first[topic]:
-            report.rate_hz = (report.count - 1) * 1e9 / (last[topic].log_ns - first[topic])
-    return list(reports.values())
-
-
-def _stamp(message: RawMessage) -> int:
-    """The header's stamp [ns], read from the front of the CDR bytes without decoding the message; 0 where none."""
-    if message.topic in _HEADERLESS or len(message.cdr) < 12:
-        return 0
-    seconds, nanoseconds = struct.unpack_from("<iI" if message.cdr[1] & 1 else ">iI", message.cdr, 4)
-    return seconds * 10**9 + nanoseconds
 
 
 def _storage_problems(bag: Bag, report: EpisodeReport) -> list[str]:
@@ -176,9 +140,18 @@ def _storage_problems(bag: Bag, report: EpisodeReport) -> list[str]:
     return problems
 
 
-def _missing_topics(bag: Bag) -> list[str]:
+def _missing_topics(bag: Bag, report: EpisodeReport) -> list[str]:
     counts = {name: bag.counts[topic] for topic, name in bag.table_names().items()}
-    return [f"{name}: no messages" for name in RECORDED if not counts.get(name)]
+    needed = (name for name in RECORDED if name != EXPERT_ACTION or report.source in ("", TEACHER))
+    return [f"{name}: no messages" for name in needed if not counts.get(name)]
+
+
+def _judge_rates(episodes: list[EpisodeReport], mapping: ForeignMap | None) -> None:
+    """Name topics that came far more rarely than in the other bags; of another robot's only those we take."""
+    taken = {mapping.joint_states, mapping.color, mapping.depth} if mapping else None
+    usual = usual_rates(e.topics for e in episodes)
+    for episode in episodes:
+        episode.problems += too_rare(episode.topics, usual, lambda topic: taken is None or topic in taken)
 
 
 def _judge(recording: Recording, report: EpisodeReport) -> None:
@@ -194,6 +167,8 @@ def _judge(recording: Recording, report: EpisodeReport) -> None:
     whole = [s for s in stamps if recording.has_observation(s)]
     report.samples = sum(s in recording.label and recording.has_observation(s) for s in acted)
     report.label_coverage = sum(s in recording.label for s in acted) / len(acted)
+    if not recording.label and report.source not in ("", TEACHER):
+        report.rollout_steps = sum(map(recording.has_observation, acted))
     if report.outcome == "unfinished":
         report.problems.append("unfinished: its last outcome neither terminates nor truncates the episode")
     if len(whole) < len(stamps):
@@ -225,20 +200,6 @@ def _judge_images(recording: Recording, stamps: list[int], report: EpisodeReport
         report.problems.append(f"depth: only {report.depth_valid_min:.1%} of the pixels are valid in the worst step")
 
 
-def _name_sparse_topics(episodes: list[EpisodeReport]) -> None:
-    """Name topics that came far more rarely than in the other bags."""
-    rates: dict[str, list[float]] = {}
-    for topic in (t for e in episodes for t in e.topics if t.rate_hz):
-        rates.setdefault(topic.topic, []).append(topic.rate_hz)
-    usual = {topic: median(values) for topic, values in rates.items()}
-    for episode in episodes:
-        for topic in episode.topics:
-            if 0 < topic.rate_hz < SPARSE * usual[topic.topic]:
-                episode.problems.append(
-                    f"{topic.topic}: {topic.rate_hz:.3g} Hz, where {usual[topic.topic]:.3g} Hz is usual"
-                )
-
-
 def _differences(episodes: list[EpisodeReport]) -> list[str]:
     sizes = sorted({e.image_size for e in episodes if e.image_size})
     return [f"image sizes differ between episodes: {', '.join(f'{h}x{w}' for h, w in sizes)}"] if len(sizes) > 1 else []
@@ -257,9 +218,19 @@ def table(inspection: Inspection) -> str:
     reasons = Counter(note.partition(":")[0] for e in inspection.episodes for note in e.notes)
     notes = [f"note: {count} episodes are {reason} and of no use to a dataset" for reason, count in reasons.items()]
     problems = [f"problem: {p}" for p in inspection.all_problems]
+    return "\n".join([*lines, "", *notes, *problems, f"{_total(inspection)}, {len(problems)} problems"])
+
+
+def _total(inspection: Inspection) -> str:
+    """Demonstrations and rollouts, each where there are any."""
     figures = inspection.figures()
-    total = f"{figures['usable_episodes']} of {figures['episodes']} episodes usable, {figures['samples']} samples"
-    return "\n".join([*lines, "", *notes, *problems, f"{total}, {len(problems)} problems"])
+    rollouts, others = figures["rollouts"], figures["episodes"] - figures["rollouts"]
+    parts = []
+    if others or not rollouts:
+        parts.append(f"{figures['usable_episodes']} of {others} episodes usable, {figures['samples']} samples")
+    if rollouts:
+        parts.append(f"{rollouts} rollouts without labels, {figures['rollout_steps']} steps")
+    return "; ".join(parts)
 
 
 def _topic_table(episodes: list[EpisodeReport]) -> list[str]:
