@@ -30,7 +30,7 @@ class CloningSettings:
     learning_rate: float = setting(1e-3, "Adam's step size", minimum=0.0)
     likelihood_std: float = setting(0.1, "sigma_psi of the likelihood, fixed [action units]", minimum=1e-3)
     kl_warmup: float = setting(0.4, "share of all steps in which the KL's weight rises to 1", minimum=0.0, maximum=1.0)
-    l2_weight: float = setting(3e-4, "weight of the sum of squares in units of the mean squared error", minimum=0.0)
+    l2_weight: float = setting(1e-4, "weight of the sum of squares in units of the mean squared error", minimum=0.0)
 
 
 class Cloning:
