@@ -77,6 +77,12 @@ def forward_ms(policies: Sequence[GaussianPolicy], rounds: int = 50) -> list[flo
     return medians_ms([_decision(policy) for policy in policies], rounds)
 
 
+def as_dense(policy: GaussianPolicy) -> GaussianPolicy:
+    """A policy of the same widths with plain layers: what the network costs without dropout rates or masks."""
+    mean = replace(policy.settings.mean, layers="dense", masked=False)
+    return new_policy(policy.spec, replace(policy.settings, mean=mean), seed=0)
+
+
 def medians_ms(actions: Sequence[Callable[[], object]], rounds: int) -> list[float]:
     """Median duration of each action, after one call to warm up; the actions take turns [ms]."""
     times: list[list[float]] = [[] for _ in actions]

@@ -22,7 +22,7 @@ from vd_policy.base.settings import build, setting
 from vd_policy.demos.bag import bag_paths
 from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.reader import custom_data
-from vd_policy.experiments.bench_policy import forward_ms
+from vd_policy.experiments.bench_policy import as_dense, forward_ms
 from vd_policy.experiments.evaluate import Evaluation, Request, carry_out
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, TrainOptions
 from vd_policy.graph.up import up
@@ -140,8 +140,9 @@ class Demo:
 
     def prune(self) -> str:
         """weights that dropout found useless are dropped, and the units left without use removed"""
-        report = prune_run(load_run(self.out / "cloned"), self.out / "pruned")
-        before, after = forward_ms([load_run(self.out / name).policy for name in ("cloned", "pruned")])
+        cloned = load_run(self.out / "cloned")
+        report = prune_run(cloned, self.out / "pruned")
+        before, after = forward_ms([as_dense(cloned.policy), load_run(self.out / "pruned").policy])
         self.result.pruning = report.to_manifest()
         self.result.latency_ms = {"dense": before, "pruned": after}
         return (f"{report.weight_sparsity:.0%} of the weights and {report.unit_sparsity:.0%} of the units gone, "

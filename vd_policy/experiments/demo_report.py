@@ -187,12 +187,11 @@ def _curve(axis: Any, table: list[dict[str, float]], name: str, x: str, y: str, 
 
 
 def _levels(axis: Any, evaluations: dict[str, Evaluation]) -> None:
-    for name, color in (("cloned sampled", "#8a6d00"), ("expert", "#1a7f4b")):
+    for name, color in (("expert", "#1a7f4b"), ("improved sampled", "#b3261e"), ("cloned sampled", "#8a6d00")):
         level = evaluations[name].successes_per_200_steps
-        axis.axhline(level, color=color, linestyle="--", linewidth=1.0)
-        axis.annotate(NAMES[name], (0.99, level), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-                      fontsize=8, color=color)  # fmt: skip
+        axis.axhline(level, color=color, linestyle="--", linewidth=1.2, label=f"{NAMES[name]}: {level:.1f}")
     axis.set_ylim(bottom=0)
+    axis.legend(loc="lower right", fontsize=8, frameon=False)
 
 
 def _rate(evaluation: Evaluation) -> str:

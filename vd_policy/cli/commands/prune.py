@@ -36,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Result:
     import torch
 
-    from vd_policy.experiments.bench_policy import forward_ms
+    from vd_policy.experiments.bench_policy import as_dense, forward_ms
     from vd_policy.learning.pruning import prune_run
     from vd_policy.policy.checkpoint import load_run
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> Result:
     density = args.density if args.like is None else _densities(args.like)
     how = None if args.like is None else {"like": args.like.name}
     report = prune_run(source, args.out, threshold=args.threshold, density=density, how=how)
-    before, after = forward_ms([source.policy, load_run(args.out).policy])
+    before, after = forward_ms([as_dense(source.policy), load_run(args.out).policy])
     figures = {
         "run": args.out,
         "source": args.run,
