@@ -1,0 +1,110 @@
+"""Run the paper's reaching experiments: both cores, resumable, with curves, a plot and verdicts.
+
+fig4: VD, L2, cloning without a regulariser and no pre-training, beside both experts. fig5: fewer demonstrations. fig6:
+less noise on the expert. table1: how sparse VD leaves the network. Every job (method, seed, setting) has a directory of
+its own under DIR; after a crash the same command goes on. Several values of --initial-std and --l2-weight make a sweep:
+every method is then judged by its best setting. --scale paper is the printed setting and takes days on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vd_policy.cli.arguments import number, whole
+from vd_policy.cli.result import Result
+
+if TYPE_CHECKING:
+    from vd_policy.experiments.plan import Plan
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("figure", choices=("fig4", "fig5", "fig6", "table1"), metavar="FIGURE",
+                        help="fig4, fig5, fig6 or table1")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of jobs and results")
+    parser.add_argument("--scale", choices=("small", "paper"), default="small",
+                        help="64x64 images and a quarter of the demonstrations, or the paper's numbers (small)")
+    parser.add_argument("--seeds", type=whole(1, 1000), default=5, metavar="N",
+                        help="runs of every arm: seeds --seed, --seed + 1, ... (5)")  # fmt: skip
+    parser.add_argument("--only", nargs="+", default=None, metavar="METHOD", help="leave it at vd, l2, none, random")
+    parser.add_argument("--recipe", default="trpo", metavar="NAME",
+                        help="of RL: a name in config/recipes or a YAML file (trpo, the paper's)")  # fmt: skip
+    parser.add_argument("--initial-std", type=number(0.001, 1.0), nargs="+", default=[0.1], metavar="X",
+                        help="exploration that RL starts from, in action units; several are a sweep (0.1)")
+    parser.add_argument("--l2-weight", type=number(0.0, 1.0), nargs="+", default=[3e-4], metavar="X",
+                        help="weight of L2; several are a sweep (0.0003)")  # fmt: skip
+    parser.add_argument("--steps", type=whole(1), default=None, metavar="N", help="environment steps of RL")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a number of the scale")
+    parser.add_argument("--workers", type=whole(1, 256), default=2, metavar="K", help="jobs at a time (2)")
+    parser.add_argument("--report", action="store_true", help="run nothing, write the files from what is complete")
+
+
+def run(args: argparse.Namespace) -> Result:
+    from vd_policy.experiments.reproduce import report, reproduce
+
+    plan = _plan(args)
+    if args.report:
+        found = report(plan, args.out)
+    else:
+        with _Bar() as watcher:
+            found = reproduce(plan, args.out, workers=args.workers, watcher=watcher)
+    files = "\n".join(f"  {file}" for file in found.files)
+    figures = {"out": args.out, "files": list(found.files), **found.figures}
+    return Result(ok=True, figures=figures, text=f"{found.markdown}\nwritten:\n{files}")
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    from vd_policy.base.settings import replaced
+    from vd_policy.experiments.plan import Sweep, make_plan
+    from vd_policy.experiments.scale import SCALES
+    from vd_policy.learning.recipe import load_recipe, parse_changes
+
+    load_recipe(args.recipe)
+    changes = parse_changes(args.set) | ({} if args.steps is None else {"steps": args.steps})
+    scale = replaced(SCALES[args.scale], changes, "--set")
+    seeds = [args.seed + i for i in range(args.seeds)]
+    sweep = Sweep(tuple(args.initial_std), tuple(args.l2_weight))
+    return make_plan(args.figure, scale, seeds=seeds, recipe=args.recipe, sweep=sweep, only=args.only)
+
+
+class _Bar:
+    """A progress bar in seconds of work, and a line where a phase begins or a job ends, on standard error."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def begin(self, what: str, total_s: float, left_s: float) -> None:
+        from tqdm import tqdm
+
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = tqdm(desc=what, total=total_s or None, unit="s of work", disable=None, leave=False,
+                         bar_format="{desc}: {percentage:3.0f}%|{bar}| {postfix}" if total_s else None)  # fmt: skip
+        self._say(f"{what}: about {_spell(left_s)}" if total_s else what)
+
+    def advance(self, done_s: float, left_s: float, finished: str = "") -> None:
+        if finished:
+            self._say(f"{finished}: done; about {_spell(left_s)} left")
+        self._bar.set_postfix_str(f"about {_spell(left_s)} left", refresh=False)
+        self._bar.update(done_s - self._bar.n)
+
+    @staticmethod
+    def _say(line: str) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stderr)
+
+
+def _spell(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

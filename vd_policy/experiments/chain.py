@@ -1,0 +1,195 @@
+"""Carries out one job in a directory of its own, resumably: whatever kills it, the same call goes on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from vd_policy.base.errors import BadInput
+from vd_policy.base.files import write_bytes, write_json
+from vd_policy.base.seeds import Seeds
+from vd_policy.base.settings import build
+from vd_policy.demos.dataset import Dataset
+from vd_policy.experiments.evaluate import evaluate
+from vd_policy.experiments.jobs import UNTRAINED, CloneJob, Job, TrainJob
+from vd_policy.learning.collector import ProcessCollector
+from vd_policy.learning.pretrain import PretrainSettings, observation_spec, pretrain
+from vd_policy.learning.recipe import build_learner, load_recipe
+from vd_policy.learning.train import Training
+from vd_policy.policy.actor import GaussianActor
+from vd_policy.policy.checkpoint import MANIFEST, Run, load_run, save_run
+from vd_policy.policy.gaussian import GaussianPolicy, new_policy
+from vd_policy.policy.layers import regularised_layers
+from vd_policy.policy.prune import prune
+from vd_policy.sim.env import ArmEnv
+
+JOB_FILE, DONE_FILE, EVALUATIONS_FILE = "job.json", "done.json", "evaluations.csv"
+EVALUATION_SEED = 0
+"""Of the fixed starts, the same ones for all methods and seeds; no demonstration or rollout draws from them."""
+LATER = ("steps",)
+"""A field that a repeated command may change: a training goes on to more steps."""
+
+Report = Callable[[float], None]
+"""Called with the share of the job that is done."""
+
+
+def done(job: Job, root: Path) -> dict[str, Any] | None:
+    """What a finished job left, or None if it has still to be done, or to go on to more steps."""
+    file = job.place(root) / DONE_FILE
+    found = json.loads(file.read_text()) if file.is_file() else None
+    return found if found is not None and found["units"] >= job.units else None
+
+
+def check_same(job: Job, root: Path) -> None:
+    """Refuse a directory in which a job of this name was begun with other settings."""
+    file = job.place(root) / JOB_FILE
+    if not file.is_file():
+        return
+    here, there = _plain(job), json.loads(file.read_text())
+    for name, value in here.items():
+        if there.get(name) != value:
+            raise BadInput(f"{job.name}: {name}", value, f"{there.get(name)!r}, as it was begun in {root}",
+                           "repeat the first command, or choose another --out")  # fmt: skip
+
+
+def carry_out_job(job: Job, root: Path, report: Report = lambda share: None) -> None:
+    """Begin or go on with a job until its done-file is there."""
+    check_same(job, root)
+    place, began = job.place(root), time.monotonic()
+    place.mkdir(parents=True, exist_ok=True)
+    write_json(place / JOB_FILE, _plain(job))
+    figures = _clone(job, root, report) if isinstance(job, CloneJob) else _Course(job, root).run(report)
+    write_json(place / DONE_FILE, {"units": job.units, "seconds": time.monotonic() - began, **figures})
+
+
+def cloned(job: CloneJob, root: Path) -> Path:
+    """Where the cloned policy lies."""
+    return job.place(root) / "run"
+
+
+def trained(job: TrainJob, root: Path) -> Path:
+    """Where the policy of the RL phase lies, with its curve."""
+    return job.place(root) / "run"
+
+
+def _plain(job: Job) -> dict[str, Any]:
+    values = asdict(job)
+    return {name: value for name, value in values.items() if name not in LATER}
+
+
+def _clone(job: CloneJob, root: Path, report: Report) -> dict[str, Any]:
+    dataset = Dataset(root / "demonstrations" / job.demonstrations)
+    settings, out = _pretrain_settings(job), cloned(job, root)
+    there = (out / MANIFEST).is_file()
+    if job.method == UNTRAINED:
+        if not there:
+            spec = observation_spec(dataset, dataset.split(settings.validation_fraction, job.seed)[0])
+            save_run(out, new_policy(spec, settings.policy, seed=Seeds(job.seed).integer("network")), config={})
+        return {}
+    pretrain(dataset, settings, out, seed=job.seed, resume=there,
+             progress=lambda step, steps, _: report(step / steps))  # fmt: skip
+    return _sparsity(load_run(out).policy)
+
+
+def _pretrain_settings(job: CloneJob) -> PretrainSettings:
+    changes: dict[str, Any] = {} if job.method == UNTRAINED else {"epochs": job.epochs}
+    if job.l2_weight is not None:
+        changes["l2_weight"] = job.l2_weight
+    recipe = load_recipe("none" if job.method == UNTRAINED else job.method, changes)
+    return build(PretrainSettings, recipe.settings, f"recipe {job.method}")
+
+
+def _sparsity(policy: GaussianPolicy) -> dict[str, Any]:
+    """What the threshold would drop, and what is left; nothing for a network without dropout rates."""
+    if not regularised_layers(policy):
+        return {}
+    report = prune(policy)[1]
+    return {"weight_sparsity": report.weight_sparsity, "unit_sparsity": report.unit_sparsity,
+            "parameters_before": report.parameters_before, "parameters_after": report.parameters_after,
+            "flops_before": report.flops_before, "flops_after": report.flops_after}  # fmt: skip
+
+
+class _Course:
+    """RL from a cloned policy, the mean policy evaluated at each point before the training goes on."""
+
+    def __init__(self, job: TrainJob, root: Path) -> None:
+        self.job, self.root, self.place = job, root, job.place(root)
+        self.make_env = partial(ArmEnv, image_height=job.clone.image_size, image_width=job.clone.image_size)
+
+    def run(self, report: Report) -> dict[str, Any]:
+        job = self.job
+        recipe, start = load_recipe(job.recipe), self._start()
+        learner = build_learner(recipe, start.policy, seed=job.seed, version=start.manifest["weight_version"] + 1)
+        seed = Seeds(job.seed).integer("rollouts")  # other cups than those of the demonstrations
+        begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": job.seed}
+        with ProcessCollector(self.make_env, seed=seed) as collector:
+            training = Training(learner, collector, start, trained(job, self.root), begun_with=begun_with)
+            if (training.out / MANIFEST).is_file():
+                training.restore()
+            for point in job.points():
+                training.run(point, lambda steps, row: report(steps / job.steps))
+                self._evaluate(point, training.learner.policy)
+        return {}
+
+    def _start(self) -> Run:
+        """The cloned policy without what dropout found useless (section IV), exploring as the job says."""
+        path = self.place / "start"
+        if not (path / MANIFEST).is_file():
+            source = load_run(cloned(self.job.clone, self.root))
+            policy = prune(source.policy)[0] if regularised_layers(source.policy) else source.policy
+            kept = {name: source.manifest[name] for name in ("env_steps", "weight_version")}
+            save_run(path, exploring(policy, self.job.initial_std), config=source.config,
+                     manifest_extra={**kept, "parents": {"init": source.as_parent()}})  # fmt: skip
+        return load_run(path)
+
+    def _evaluate(self, point: int, policy: GaussianPolicy) -> None:
+        """Append one row to the evaluations, unless an earlier attempt did."""
+        rows = read_evaluations(self.place)
+        if any(row["env_steps"] == point for row in rows):
+            return
+        env = self.make_env()
+        try:
+            found = evaluate(env, GaussianActor(policy), episodes=self.job.episodes, seed=EVALUATION_SEED)
+        finally:
+            env.close()
+        low, high = found.interval_95
+        rows.append({"env_steps": point, "episodes": found.episodes, "successes": found.successes,
+                     "success_rate": found.success_rate, "low_95": low, "high_95": high,
+                     "successes_per_200_steps": found.successes_per_200_steps})  # fmt: skip
+        write_bytes(self.place / EVALUATIONS_FILE, csv_text(rows).encode())
+
+
+def exploring(policy: GaussianPolicy, std: float) -> GaussianPolicy:
+    """The same means, with a standard deviation of `std` [action units] in every state to start from."""
+    changed = GaussianPolicy(policy.spec, replace(policy.settings, initial_std=std))
+    changed.load_state_dict(policy.state_dict())
+    nn.init.constant_(changed.sigma.head.bias, math.log(std))
+    return changed
+
+
+def read_evaluations(place: Path) -> list[dict[str, float]]:
+    """Rows of a training's evaluations of the mean policy, in the order they were made."""
+    file = place / EVALUATIONS_FILE
+    if not file.is_file():
+        return []
+    return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(io.StringIO(file.read_text()))]
+
+
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    """Rows that share their columns as CSV; floats as short as they can be read back."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()} for row in rows)
+    return text.getvalue()

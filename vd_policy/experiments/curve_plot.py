@@ -1,0 +1,50 @@
+"""Learning curves of several arms in one plot: mean over the seeds and its 95 % interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.figure
+import numpy as np
+
+from vd_policy.experiments.arms import Arm, titles
+
+POINTS = 200
+EXPERT_LINES = {"expert": ("--", "expert, eq. 10 clipped"), "expert-literal": (":", "expert, eq. 10 as printed")}
+
+
+def curve_plot(
+    title: str, arms: Sequence[Arm], experts: Mapping[str, float], window: int
+) -> matplotlib.figure.Figure:
+    """Left: rollouts of the exploring policy while it learns. Right: its mean on the fixed starts."""
+    figure = matplotlib.figure.Figure(figsize=(11.0, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for number, (arm, name) in enumerate(zip(arms, titles(arms))):
+        _rollouts(left, arm, f"{name} ({len(arm.trainings)} seeds)", f"C{number}", window)
+        _evaluations(right, arm, f"C{number}")
+    for expert, rate in experts.items():
+        style, label = EXPERT_LINES[expert]
+        left.axhline(rate, color="black", linestyle=style, linewidth=1, label=label)
+    left.set(title=f"exploring policy, mean of {window} iterations", xlabel="environment steps of RL",
+             ylabel="successes per 200 steps", ylim=(0, None))  # fmt: skip
+    right.set(title="mean policy on fixed starts", xlabel="environment steps of RL", ylabel="success rate",
+              ylim=(0, 1.02))  # fmt: skip
+    left.legend(fontsize="small")
+    figure.suptitle(title)
+    return figure
+
+
+def _rollouts(axes: matplotlib.axes.Axes, arm: Arm, label: str, colour: str, window: int) -> None:
+    begin = max(t.curve.steps[min(window, len(t.curve.steps)) - 1] for t in arm.trainings)
+    end = min(t.curve.steps[-1] for t in arm.trainings)
+    grid = np.linspace(begin, end, POINTS)
+    band = arm.band(grid, window)
+    axes.plot(grid, [m.mean for m in band], color=colour, label=label)
+    axes.fill_between(grid, [max(m.low, 0.0) for m in band], [m.high for m in band], color=colour, alpha=0.2)
+
+
+def _evaluations(axes: matplotlib.axes.Axes, arm: Arm, colour: str) -> None:
+    for training in arm.trainings:
+        steps = [row["env_steps"] for row in training.evaluations]
+        axes.plot(steps, [row["success_rate"] for row in training.evaluations], "o-", color=colour, alpha=0.6,
+                  markersize=3, linewidth=1)  # fmt: skip

@@ -1,0 +1,190 @@
+"""Turns what is complete of a figure into CSV, plot and verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vd_policy.base.files import write_bytes, write_json
+from vd_policy.base.settings import as_dict
+from vd_policy.experiments.arms import Arm, arms_of, best_of, titles
+from vd_policy.experiments.chain import csv_text, done
+from vd_policy.experiments.curve_plot import curve_plot
+from vd_policy.experiments.curves import LEVELS, Curve, Trained, read_trained
+from vd_policy.experiments.interval import Mean
+from vd_policy.experiments.jobs import TrainJob
+from vd_policy.experiments.plan import Plan
+from vd_policy.experiments.success_map import save
+from vd_policy.experiments.verdicts import Verdict, table1_verdicts, verdicts_of
+
+PLAIN_RECIPE = "trpo"
+
+
+@dataclass(frozen=True)
+class FigureReport:
+    """What is known of a figure, and the files that say so."""
+
+    figures: dict[str, Any]
+    markdown: str
+    files: tuple[Path, ...]
+
+
+def write_report(plan: Plan, experts: Mapping[str, float], root: Path) -> FigureReport:
+    """Write the tables of all jobs of `plan` that are done; others are left out and counted.
+
+    Args:
+        experts: successes per 200 steps by name.
+        root: the figure's directory, which the jobs lie in and the files go to.
+    """
+    found = [t for job in plan.trainings if (t := read_trained(job, root)) is not None]
+    clones = [(job, figures) for job in plan.clones if (figures := done(job, root)) is not None]
+    arms = arms_of(found)
+    window = plan.scale.smoothing
+    if plan.trainings:
+        verdicts = verdicts_of(plan.figure, best_of(arms), experts, window)
+    else:
+        verdicts = table1_verdicts(_by_data(clones), plan.scale.samples)
+    rows = [_arm_row(arm, name, experts, window) for arm, name in zip(arms, titles(arms))]
+    wanted, there = (len(plan.trainings), len(found)) if plan.trainings else (len(plan.clones), len(clones))
+    figures = {
+        "figure": plan.figure,
+        "recipe": plan.recipe,
+        "scale": as_dict(plan.scale),
+        "jobs": wanted,
+        "jobs_complete": there,
+        "experts_successes_per_200_steps": dict(experts),
+        "arms": rows,
+        "verdicts": [_plain_verdict(v) for v in verdicts],
+    }
+    stem = plan.figure if plan.recipe == PLAIN_RECIPE else f"{plan.figure}_{Path(plan.recipe).stem}"
+    text = _markdown(figures, rows, verdicts)
+    files = _write(root, stem, plan, found, clones, arms, experts)
+    write_json(root / f"{stem}_verdicts.json", figures)
+    write_bytes(root / f"{stem}_verdicts.md", text.encode())
+    return FigureReport(figures, text, (*files, root / f"{stem}_verdicts.json", root / f"{stem}_verdicts.md"))
+
+
+def _write(
+    root: Path, stem: str, plan: Plan, found: Sequence[Trained], clones: Sequence[tuple[Any, dict[str, Any]]],
+    arms: Sequence[Arm], experts: Mapping[str, float],
+) -> list[Path]:  # fmt: skip
+    tables = {
+        "curves": [row for t in found for row in _curve_rows(t, plan.scale.smoothing)],
+        "evaluations": [{**_head(t.job), **row} for t in found for row in t.evaluations],
+        "sparsity": [{**_clone_head(job), **figures} for job, figures in clones if "unit_sparsity" in figures],
+    }
+    files = []
+    for name, rows in tables.items():
+        if rows:
+            files.append(root / f"{stem}_{name}.csv")
+            write_bytes(files[-1], csv_text(rows).encode())
+    if arms:
+        size = plan.scale.image_size
+        title = f"{plan.figure}, {size}x{size} images, {plan.scale.samples} demonstrations at most, {plan.recipe}"
+        files.append(root / f"{stem}.png")
+        save(curve_plot(title, arms, experts, plan.scale.smoothing), files[-1])
+    return files
+
+
+def _by_data(clones: Sequence[tuple[Any, dict[str, Any]]]) -> dict[tuple[int, float], dict[int, dict[str, Any]]]:
+    table: dict[tuple[int, float], dict[int, dict[str, Any]]] = {}
+    for job, figures in clones:
+        table.setdefault((job.samples, job.noise_std_rad), {})[job.seed] = figures
+    return table
+
+
+def _clone_head(clone: Any) -> dict[str, Any]:
+    return {"method": clone.method, "demonstrations": clone.samples, "noise_rad": clone.noise_std_rad,
+            "rule": clone.rule, "l2_weight": clone.l2_weight, "seed": clone.seed}  # fmt: skip
+
+
+def _head(job: TrainJob) -> dict[str, Any]:
+    return {**_clone_head(job.clone), "initial_std": job.initial_std, "recipe": job.recipe}
+
+
+def _curve_rows(t: Trained, window: int) -> list[dict[str, Any]]:
+    head, smoothed = _head(t.job), t.curve.smoothed(window)
+    return [
+        {**head, "env_steps": int(steps), "successes_per_200_steps": round(float(rate), 4), "smoothed": round(s, 4)}
+        for steps, rate, s in zip(t.curve.steps, t.curve.rates, smoothed.tolist())
+    ]
+
+
+def _arm_row(arm: Arm, name: str, experts: Mapping[str, float], window: int) -> dict[str, Any]:
+    """One line of the table of arms: areas, final levels, steps to levels (of the seeds that got there)."""
+    levels = {f"{level:g}": level for level in LEVELS} | dict(experts)
+    reached = {label: arm.by_seed(lambda curve, at=level: curve.steps_to(at, window))  # type: ignore[misc]
+               for label, level in levels.items()}  # fmt: skip
+    ends = [t.evaluations[-1]["success_rate"] for t in arm.trainings if t.evaluations]
+    return {
+        "arm": name,
+        "seeds": len(arm.trainings),
+        "env_steps": min(int(t.curve.steps[-1]) for t in arm.trainings),
+        "mean_successes_per_200_steps": _bounds(arm.mean(Curve.area)),
+        "final_successes_per_200_steps": _bounds(arm.mean(Curve.final)),
+        "final_success_rate_of_the_mean_policy": sum(ends) / len(ends) if ends else None,
+        "steps_to_level": {label: {str(s): v for s, v in found.items()} for label, found in reached.items()},
+    }
+
+
+def _bounds(mean: Mean) -> dict[str, float | None]:
+    return {name: _number(getattr(mean, name)) for name in ("mean", "low", "high")}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _plain_verdict(verdict: Verdict) -> dict[str, Any]:
+    return {"claim": verdict.claim, "paper": verdict.paper, "measure": verdict.measure, "ours": _bounds(verdict.ours),
+            "seeds": verdict.ours.values, "outcome": verdict.outcome}  # fmt: skip
+
+
+def _markdown(figures: Mapping[str, Any], rows: Sequence[dict[str, Any]], verdicts: Sequence[Verdict]) -> str:
+    scale = figures["scale"]
+    lines = [
+        f"# {figures['figure']}, recipe {figures['recipe']}",
+        "",
+        f"{figures['jobs_complete']} of {figures['jobs']} jobs complete; {scale['image_size']}x{scale['image_size']} "
+        f"images, {scale['samples']} demonstrations, expert's eq. 10 {scale['rule']}. Means over seeds with 95 % t "
+        "intervals.",
+        "",
+        "| claim | paper | ours | measured as | seeds | verdict |",
+        "|---|---|---|---|---|---|",
+        *(f"| {v.claim} | {v.paper} | {v.ours} | {v.measure} | {v.ours.values} | {v.outcome} |" for v in verdicts),
+    ]
+    if rows:
+        lines += ["", *_arm_table(rows)]
+    experts = figures["experts_successes_per_200_steps"]
+    if experts:
+        said = ", ".join(f"{name} {rate:.1f}" for name, rate in experts.items())
+        lines += ["", f"Experts, noiseless, successes per 200 steps: {said}."]
+    return "\n".join([*lines, ""])
+
+
+def _arm_table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    labels = list(rows[0]["steps_to_level"])
+    head = ["arm", "seeds", "mean", "final", "mean policy's success", *(f"steps to {label}" for label in labels)]
+    lines = ["Successes per 200 steps of the exploring policy; a level counts as reached when the smoothed curve is "
+             "first there, and is given as the mean of the seeds that got there and their number.", "",
+             "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]  # fmt: skip
+    for row in rows:
+        rate = row["final_success_rate_of_the_mean_policy"]
+        cells = [row["arm"], str(row["seeds"]), _spell(row["mean_successes_per_200_steps"]),
+                 _spell(row["final_successes_per_200_steps"]), "-" if rate is None else f"{rate:.2f}",
+                 *(_reached(row["steps_to_level"][label]) for label in labels)]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _spell(bounds: Mapping[str, float | None]) -> str:
+    low, high = bounds["low"], bounds["high"]
+    return f"{bounds['mean']:.1f}" + (f" [{low:.1f}, {high:.1f}]" if low is not None and high is not None else "")
+
+
+def _reached(by_seed: Mapping[str, float | None]) -> str:
+    there = [steps for steps in by_seed.values() if steps is not None]
+    return f"{sum(there) / len(there):.0f} ({len(there)})" if there else "never"

@@ -1,0 +1,121 @@
+"""The two kinds of work that the paper's figures are made of, as plain values: cloning a policy, and improving it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vd_policy.demos.demonstrate import DemonstrationSettings
+
+CLONED = ("vd", "l2", "none")
+"""Methods of `vd_policy pretrain`."""
+UNTRAINED = "random"
+"""The method without pre-training: a freshly initialised network."""
+METHODS = (*CLONED, UNTRAINED)
+
+
+@dataclass(frozen=True)
+class CloneJob:
+    """One policy before RL."""
+
+    method: str
+    """One of `METHODS`."""
+    seed: int
+    """Root of everything random: cups, noise, network, order of the samples."""
+    samples: int
+    """State-label pairs of the demonstrations."""
+    noise_std_rad: float
+    """Noise on the expert's actions (eq. 6)."""
+    rule: str
+    """The expert's eq. 10: ``literal`` or ``clipped``."""
+    image_size: int
+    epochs: int
+    """0 for a network that is not trained."""
+    l2_weight: float | None = None
+    """Of the method ``l2``."""
+
+    @property
+    def demonstrations(self) -> str:
+        """Name of the demonstrations, which methods share."""
+        return f"{self.rule}-{self.image_size}px-n{self.samples}-noise{self.noise_std_rad:g}-seed{self.seed}"
+
+    @property
+    def arm(self) -> str:
+        """All but the seed, as a name."""
+        weight = "" if self.l2_weight is None else f"-w{self.l2_weight:g}"
+        return f"{self.method}{weight}-{self.rule}-n{self.samples}-noise{self.noise_std_rad:g}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}-seed{self.seed}"
+
+    @property
+    def units(self) -> int:
+        """Work: samples that pass through the network."""
+        return max(1, self.epochs * self.samples)
+
+    @property
+    def kind(self) -> str:
+        """Jobs of one kind take alike long for a unit of work."""
+        return f"clone {self.method}"
+
+    def demonstration(self) -> DemonstrationSettings:
+        """What the expert shows."""
+        size = self.image_size
+        return DemonstrationSettings(image_height=size, image_width=size, rule=self.rule,
+                                     noise_std_rad=self.noise_std_rad)  # fmt: skip
+
+    def place(self, root: Path) -> Path:
+        """Directory of the job under that of the figure."""
+        return root / "clones" / self.name
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """RL from one cloned policy, with evaluations at fixed points."""
+
+    clone: CloneJob
+    initial_std: float
+    """Exploration to start from [action units]."""
+    recipe: str
+    """A name in config/recipes or a YAML file."""
+    steps: int
+    """Environment steps in all."""
+    evaluate_every: int
+    """Environment steps from one evaluation of the mean policy to the next."""
+    episodes: int
+    """Starts of one evaluation, the same ones for every job."""
+
+    @property
+    def seed(self) -> int:
+        return self.clone.seed
+
+    @property
+    def arm(self) -> str:
+        """All but the seed, as a name."""
+        return f"{self.clone.arm}-std{self.initial_std:g}-{Path(self.recipe).stem}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}-seed{self.seed}"
+
+    @property
+    def units(self) -> int:
+        """Work: environment steps."""
+        return self.steps
+
+    @property
+    def kind(self) -> str:
+        """Jobs of one kind take alike long for a unit of work; pruned networks take less."""
+        return "train pruned" if self.clone.method == "vd" else "train dense"
+
+    def place(self, root: Path) -> Path:
+        """Directory of the job under that of the figure."""
+        return root / "trainings" / self.name
+
+    def points(self) -> list[int]:
+        """Environment steps at which the mean policy is evaluated: before RL, then regularly, then at the end."""
+        return sorted({0, *range(self.evaluate_every, self.steps, self.evaluate_every), self.steps})
+
+
+Job = CloneJob | TrainJob

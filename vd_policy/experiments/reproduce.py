@@ -1,0 +1,106 @@
+"""The paper's experiments as one command: demonstrate, clone, improve, over methods and seeds; then judge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from vd_policy.base.files import write_json
+from vd_policy.demos.dataset import Dataset
+from vd_policy.demos.demonstrate import demonstrate
+from vd_policy.experiments.chain import EVALUATION_SEED, check_same, done
+from vd_policy.experiments.evaluate import Request, carry_out
+from vd_policy.experiments.figure_report import FigureReport, write_report
+from vd_policy.experiments.forecast import Forecast
+from vd_policy.experiments.jobs import CloneJob, Job
+from vd_policy.experiments.plan import Plan
+from vd_policy.experiments.pool import run_jobs
+
+EXPERTS = ("expert-literal", "expert")
+EXPERT_IMAGE_SIZE = 8
+"""The experts do not look; small images are quick."""
+
+
+class Watcher(Protocol):
+    """Is told how far things are; for people."""
+
+    def begin(self, what: str, total_s: float, left_s: float) -> None:
+        """A phase begins: `total_s` seconds of one core's work, `left_s` of wall time."""
+
+    def advance(self, done_s: float, left_s: float, finished: str = "") -> None:
+        """`done_s` of the phase's work are done; `finished` names a job that has just ended."""
+
+
+def reproduce(plan: Plan, out: Path, *, workers: int, watcher: Watcher) -> FigureReport:
+    """Run what is not yet done of a figure and write its CSV, plot and verdicts into `out`.
+
+    Demonstrations come first, then all clones, then all trainings. Everything that was done by an earlier, interrupted
+    call is kept; unfinished jobs go on from their last checkpoint, to the same result.
+
+    Raises:
+        BadInput: `out` holds jobs that were begun with other settings.
+        VdPolicyError: a job failed; the others are complete, and the files are not written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    jobs: tuple[Job, ...] = (*plan.clones, *plan.trainings)
+    for job in jobs:
+        check_same(job, out)
+    experts = _experts(plan, out, workers)
+    _demonstrate([job for job in plan.clones if done(job, out) is None], out, workers, watcher)
+    _phase("clones", plan.clones, out, workers, watcher)
+    _phase("trainings", plan.trainings, out, workers, watcher)
+    return write_report(plan, experts, out)
+
+
+def report(plan: Plan, out: Path) -> FigureReport:
+    """Write the files from what is complete, and run nothing."""
+    return write_report(plan, _known_experts(out), out)
+
+
+def _experts(plan: Plan, out: Path, workers: int) -> dict[str, float]:
+    """Successes per 200 steps of both experts, noiseless, measured once."""
+    known = _known_experts(out)
+    if plan.trainings and not known:
+        for name in EXPERTS:
+            found = carry_out(Request(name, EVALUATION_SEED, image_size=EXPERT_IMAGE_SIZE), plan.scale.expert_episodes,
+                              workers=workers)  # fmt: skip
+            known[name] = found.successes_per_200_steps
+        write_json(out / "experts.json", known)
+    return known
+
+
+def _known_experts(out: Path) -> dict[str, float]:
+    file = out / "experts.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def _demonstrate(clones: Sequence[CloneJob], out: Path, workers: int, watcher: Watcher) -> None:
+    """Bags and arrays of every data set that a clone still needs, methods sharing them."""
+    needed = {job.demonstrations: job for job in clones}
+    for name, job in needed.items():
+        place, finished = out / "demonstrations" / name, out / "demonstrations" / f"{name}.done"
+        if finished.is_file():
+            continue
+        watcher.begin(f"demonstrations {name}", 0.0, 0.0)
+        demonstrate(job.demonstration(), job.samples, place, seed=job.seed, workers=workers, existing="resume")
+        write_json(finished, {"samples": len(Dataset(place))})
+
+
+def _phase(what: str, jobs: Sequence[Job], out: Path, workers: int, watcher: Watcher) -> None:
+    """All jobs of one kind that are not done."""
+    left = [job for job in jobs if done(job, out) is None]
+    if not left:
+        return
+    forecast = Forecast(left, jobs, out, workers)
+    watcher.begin(what, forecast.total_s, forecast.left_s())
+    run_jobs(left, out, workers=workers, progress=_follow(forecast, watcher))
+
+
+def _follow(forecast: Forecast, watcher: Watcher) -> Callable[[Job, float], None]:
+    def progress(job: Job, share: float) -> None:
+        forecast.update(job, share)
+        watcher.advance(forecast.done_s, forecast.left_s(), job.name if share >= 1.0 else "")
+
+    return progress

@@ -1,0 +1,32 @@
+"""How large the paper's experiments are run: as printed, or small enough for an afternoon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vd_policy.base.settings import setting
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Every number that makes a figure cheap or dear."""
+
+    image_size: int = setting(help="rows and columns of the images", minimum=8, maximum=1024)
+    samples: int = setting(help="demonstrated pairs in place of the paper's 8000", minimum=40)
+    steps: int = setting(help="environment steps of RL", minimum=1)
+    vd_epochs: int = setting(help="epochs of cloning with variational dropout", minimum=1)
+    epochs: int = setting(help="epochs of cloning with L2 or without a regulariser", minimum=1)
+    evaluate_every: int = setting(help="environment steps between evaluations of the mean policy", minimum=1)
+    episodes: int = setting(help="starts of one evaluation", minimum=1)
+    expert_episodes: int = setting(400, "starts of the experts' lines", minimum=1)
+    rule: str = setting("literal", "the demonstrating expert's eq. 10; the paper's is literal",
+                        choices=("literal", "clipped"))  # fmt: skip
+    smoothing: int = setting(10, "iterations that a curve is averaged over", minimum=1)
+
+
+SCALES = {
+    "small": Scale(image_size=64, samples=2000, steps=60_000, vd_epochs=100, epochs=50, evaluate_every=10_000,
+                   episodes=100),
+    "paper": Scale(image_size=128, samples=8000, steps=500_000, vd_epochs=200, epochs=100, evaluate_every=50_000,
+                   episodes=100),
+}  # fmt: skip
