@@ -29,7 +29,7 @@ CACHE_NAME = ".dataset"
 LEDGER = "episodes.jsonl"
 COMMIT_BYTES = 256 << 20
 """What a crash may cost of a conversion; syncing each episode takes three times as long."""
-CACHE_SCHEMA = 1
+CACHE_SCHEMA = 2
 """Rises when the arrays change their meaning; an older cache is then converted anew."""
 
 

@@ -7,12 +7,12 @@ at a fixed rate, and each takes the latest message of every sensor received befo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import from_yaml, setting
@@ -23,6 +23,7 @@ from vd_policy.demos.recording import Recording
 from vd_policy.messages.images import decode_color, decode_depth
 from vd_policy.messages.joints import JointReader
 from vd_policy.messages.outcome import Outcome
+from vd_policy.messages.resize import FITS, resize_color, resize_depth
 
 MAP_FILE = "foreign.yaml"
 
@@ -45,6 +46,7 @@ class ForeignMap:
     offsets_rad: dict[str, float] = setting(factory=dict, help="added to a joint after its sign [rad]")
     image_height: int = setting(0, "images are scaled to this height [px]; 0 keeps theirs", minimum=0, maximum=4096)
     image_width: int = setting(0, "images are scaled to this width [px]; 0 keeps theirs", minimum=0, maximum=4096)
+    fit: str = setting("crop", "scaled images: cropped to the new aspect ratio first, or stretched", choices=FITS)
     max_age_s: float = setting(0.5, "a decision is left out when a sensor's latest message is older [s]", minimum=0.0)
 
 
@@ -112,29 +114,26 @@ class _Ticker:
     def _tick(self, t_ns: int) -> None:
         self.ticks.append(t_ns)
         joints, color, depth = (self._fresh(topic, t_ns) for topic in self.topics)
-        size, to = (self._mapping.image_height, self._mapping.image_width), self._to
+        to = self._to
         try:
             if joints is not None:
                 to.q[t_ns] = self._joints.read(joints)
             if color is not None:
-                to.rgb[t_ns] = _scaled(decode_color(color), size, Image.Resampling.BOX)
-            if depth is not None:  # a mean of two surfaces is neither: nearest
-                to.depth[t_ns] = _scaled(decode_depth(depth), size, Image.Resampling.NEAREST)
+                to.rgb[t_ns] = self._scaled(resize_color, decode_color(color))
+            if depth is not None:
+                to.depth[t_ns] = self._scaled(resize_depth, decode_depth(depth))
         except BadInput as error:
             raise UnusableEpisode("damaged", f"{to.path.name}: a message before {t_ns} ns", str(error),
                                   "messages that decode") from None  # fmt: skip
+
+    def _scaled(self, resize: Callable[..., np.ndarray], image: np.ndarray) -> np.ndarray:
+        to = self._mapping
+        return resize(image, to.image_height or image.shape[0], to.image_width or image.shape[1], to.fit)
 
     def _fresh(self, topic: str, t_ns: int) -> Any:
         """The decoded latest message of a sensor, or None when it is too old."""
         message = self._latest[topic]
         return from_cdr(message.cdr, message.type_name) if t_ns - message.log_ns <= self._max_age_ns else None
-
-
-def _scaled(image: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:
-    height, width = size[0] or image.shape[0], size[1] or image.shape[1]
-    if (height, width) == image.shape[:2]:
-        return image
-    return np.array(Image.fromarray(image).resize((width, height), how), dtype=image.dtype)
 
 
 def _check_topics(bag: Bag, mapping: ForeignMap) -> None:

@@ -17,6 +17,7 @@ from vd_policy.base.errors import VdPolicyError
 from vd_policy.base.resources import share_directory
 from vd_policy.base.seeds import Seeds
 from vd_policy.graph.process import environment
+from vd_policy.messages.resize import OPENCV_FIX
 
 SETUP = "make setup"
 DDS_DEADLINE_S = 15.0
@@ -65,6 +66,7 @@ def examine(directory: Path = Path(".")) -> list[Finding]:
         *(_guarded(name, SETUP, partial(_installed, module, name)) for module, name in PACKAGES.items()),
         _guarded("torch", SETUP, _torch),
         _guarded("simulation", "pip install --no-build-isolation pybullet, with numpy already installed", _simulation),
+        _guarded("OpenCV", OPENCV_FIX, _opencv),
         _guarded("ffmpeg", "pip install imageio-ffmpeg", _ffmpeg),
         _guarded("rclpy", "make setup, or source /opt/ros/jazzy/setup.bash on a full ROS 2", _rclpy),
         _guarded("DDS", "ip link set lo multicast on; look at RMW_IMPLEMENTATION and ROS_LOCALHOST_ONLY", _dds),
@@ -132,6 +134,12 @@ def _simulation() -> str:
     if len(np.unique(observation["rgb"])) < 2 or not observation["depth"].any():
         raise _Failed("the camera sees nothing")
     return f"PyBullet {_version('pybullet')} renders"
+
+
+def _opencv() -> str:
+    import cv2  # a wheel that is installed may still lack libraries of the system
+
+    return cv2.__version__
 
 
 def _ffmpeg() -> str:

@@ -17,6 +17,7 @@ import yaml
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import as_dict, build, setting
+from vd_policy.messages.resize import FITS
 
 MODES = ("lockstep", "realtime")
 AS_TRAINED = 0
@@ -62,6 +63,8 @@ class DeployOptions(SimOptions):
     sim: bool = setting(True, "start the simulated arm; false: a real one is there, and the mode is real time")
     explore: bool = setting(False, "sample actions instead of taking their mean")
     rollouts: bool = setting(False, "publish each episode for a learner (lockstep)")
+    resize: str = setting("refuse", "camera images of another size than the run's: refused, cropped or stretched",
+                          choices=("refuse", *FITS))  # fmt: skip
     record: str = setting("", "directory to record episodes in; empty: do not record")
 
 

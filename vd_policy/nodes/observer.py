@@ -18,10 +18,12 @@ from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.images import decode_color, decode_depth
 from vd_policy.messages.joints import JointReader
 from vd_policy.messages.outcome import decode_outcome
+from vd_policy.messages.resize import FITS, resize_color, resize_depth
 from vd_policy.messages.topics import COLOR, DEPTH, JOINT_STATES, OUTCOME, TOPICS
 from vd_policy.nodes.ros import subscribe
 from vd_policy.policy.observation import ObservationSpec
 
+REFUSE = "refuse"
 TOPIC_OF = {"rgb": COLOR, "depth": DEPTH, "q": JOINT_STATES, "outcome": OUTCOME}
 
 
@@ -32,6 +34,8 @@ class ObserverSettings(WatchSettings):
     lockstep: bool = setting(False, "the simulator waits for each command; all parts of an observation share a stamp")
     tolerance_s: float = setting(0.03, "real time: largest distance of depth and joints to the colour image [s]",
                                  minimum=0)  # fmt: skip
+    resize: str = setting(REFUSE, "images of another size than in training: refuse them, crop them to the aspect ratio "
+                          "and scale, or stretch", choices=(REFUSE, *FITS))  # fmt: skip
     future_s: float = setting(0.1, "stamps may run ahead of this node's clock by this much [s]", minimum=0)
 
 
@@ -110,16 +114,18 @@ class Observer:
             self._on_observation(whole, usable)
 
     def _color(self, msg: Any) -> np.ndarray:
-        return self._sized("colour", decode_color(msg))
+        return self._sized("colour", decode_color(msg), resize_color)
 
     def _depth(self, msg: Any) -> np.ndarray:
-        return self._sized("depth", decode_depth(msg))
+        return self._sized("depth", decode_depth(msg), resize_depth)
 
-    def _sized(self, what: str, image: np.ndarray) -> np.ndarray:
+    def _sized(self, what: str, image: np.ndarray, resize: Callable[..., np.ndarray]) -> np.ndarray:
         height, width = self._spec.image_height, self._spec.image_width
+        if self._settings.resize != REFUSE:
+            return resize(image, height, width, self._settings.resize)
         if image.shape[:2] != (height, width):
             raise BadInput(f"{what} image (height, width)", image.shape[:2], f"({height}, {width}), as in training",
-                           "set the camera driver's resolution")  # fmt: skip
+                           "set the camera driver's resolution, or the parameter resize to crop")  # fmt: skip
         return image
 
     def _describe(self, kind: str) -> str:
