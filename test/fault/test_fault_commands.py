@@ -373,8 +373,8 @@ def test_a_hot_swap_to_another_kind_of_policy_is_refused(change: dict[str, Any],
 def test_good_weights_are_taken_whole() -> None:
     """FAULTS 25: what is not refused arrives unchanged."""
     sent = small_policy(seed=7)
-    policy, version = policy_from_bytes(packed(sent, version=12), small_policy())
-    assert version == 12
+    policy, manifest = policy_from_bytes(packed(sent, version=12), small_policy())
+    assert manifest["weight_version"] == 12
     assert all(torch.equal(sent.state_dict()[name], tensor) for name, tensor in policy.state_dict().items())
 
 

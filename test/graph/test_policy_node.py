@@ -25,6 +25,7 @@ from vd_policy.messages.joints import encode_joints
 from vd_policy.messages.outcome import Outcome, encode_outcome
 from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, JOINT_STATES, OUTCOME, ROLLOUT, WEIGHTS
 from vd_policy.nodes.ros import RclpyFactory
+from vd_policy.nodes.weights import COLLECTED
 from vd_policy.policy.actor import GaussianActor
 from vd_policy.policy.manifest import policy_manifest, policy_tensors
 from vd_policy.sim.env import ArmEnv
@@ -133,7 +134,7 @@ def test_a_policy_that_outruns_its_learner_waits_for_weights_between_episodes(ro
     steps = [len(unpack_episode(decode_blob(message))) for message in heard]
     assert sum(steps[:-1]) < 30 <= sum(steps), "an episode was begun after the lead was used up"
     weights = ros.probe.publisher(UInt8MultiArray, WEIGHTS, LATCHED)
-    manifest = {**policy_manifest(policy), "weight_version": 0}
+    manifest = {**policy_manifest(policy), "weight_version": 0, COLLECTED: {"/policy": sum(steps)}}
     weights.publish(encode_blob(RclpyFactory(), pack_weights(policy_tensors(policy), manifest)))
     ros.wait_for(lambda: len(heard) > len(steps), "a rollout after the learner's answer")
 

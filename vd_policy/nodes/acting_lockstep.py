@@ -10,6 +10,7 @@ from rclpy.node import Node
 
 from vd_policy.base.seeds import Seeds
 from vd_policy.control.assembler import Assembled
+from vd_policy.control.lead import Lead
 from vd_policy.control.rollout import Choice, RolloutBuilder
 from vd_policy.messages.blobs import encode_blob, pack_episode
 from vd_policy.messages.topics import ROLLOUT
@@ -38,7 +39,8 @@ class LockstepActing(Acting):
         self._episode: tuple[int, int] | None = None
         self._builder = RolloutBuilder(node.get_fully_qualified_name(), self.spec.max_step_rad)
         self._rollouts = advertise(node, ROLLOUT) if settings.rollouts else None
-        self._ahead = 0
+        self._lead = Lead(settings.lead_steps)
+        self._weights.on_progress = self._lead.collect
         self._heard, self._asked_s = False, 0.0
         self.listen()
 
@@ -84,7 +86,7 @@ class LockstepActing(Acting):
         self._diagnostics.state(WARN if waiting else OK, waiting or "acting")
 
     def figures(self) -> dict[str, Any]:
-        return {**super().figures(), "dropped_episodes": self._builder.dropped}
+        return {**super().figures(), "dropped_episodes": self._builder.dropped, "lead_steps": self._lead.steps}
 
     def _respond(self) -> None:
         whole = self._open
@@ -105,8 +107,7 @@ class LockstepActing(Acting):
             if self._rollouts is None:
                 self.decider.swap()
             return True
-        if self.decider.swap():
-            self._ahead = 0
+        self.decider.swap()
         if self._must_wait() or not self._is_heard():
             return False
         self._episode = episode
@@ -123,14 +124,13 @@ class LockstepActing(Acting):
         return self._heard
 
     def _must_wait(self) -> bool:
-        """As many steps as may be were sent to a learner that is there since it last sent weights."""
-        lead = self.settings.lead_steps
-        return self._rollouts is not None and 0 < lead <= self._ahead and self._rollouts.get_subscription_count() > 0
+        """The policy is as far ahead as may be of a learner that is there."""
+        return self._rollouts is not None and self._lead.exhausted and self._rollouts.get_subscription_count() > 0
 
     def _collect(self, whole: Assembled, choice: Choice | None) -> None:
         values = whole.values
         episode = self._builder.add(network_input(whole), values["q"], values["outcome"], choice, self.decider.version)
         if episode is not None:
             self._rollouts.publish(encode_blob(self._factory, pack_episode(episode)))
-            self._ahead += len(episode)
+            self._lead.send(len(episode))
             self._diagnostics.counts["rollouts"] += 1

@@ -23,6 +23,7 @@ from vd_policy.nodes.diagnostics import OK, WARN, Diagnostics
 from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.rollouts import GraphCollector, Sessions, Stopped
 from vd_policy.nodes.ros import Finished, RclpyFactory, advertise, run, serve, steady_timer, subscribe
+from vd_policy.nodes.weights import COLLECTED
 from vd_policy.policy.actor import Actor
 from vd_policy.policy.checkpoint import Run, load_run
 from vd_policy.policy.manifest import policy_manifest, policy_tensors
@@ -102,7 +103,7 @@ class LearnerNode(Node):
 
     def _publish(self, actor: Actor, version: int) -> None:
         policy = self._training.learner.policy
-        manifest = policy_manifest(policy, {"weight_version": version})
+        manifest = policy_manifest(policy, {"weight_version": version, COLLECTED: dict(self._collector.collected)})
         self._weights.publish(encode_blob(self._factory, pack_weights(policy_tensors(policy), manifest)))
 
     def _train(self) -> None:
@@ -119,6 +120,9 @@ class LearnerNode(Node):
         """After each iteration."""
         shown = {name.split("/")[-1]: f"{value:.6g}" for name, value in figures.items()}
         self._diagnostics.values |= {"updates": self.updates, **shown}
+        self.get_logger().info(f"update {self.updates}: success {figures['rollout/success_rate']:.2f}, "
+                               f"{figures['rollout/successes_per_200_steps']:.1f} successes per 200 steps, "
+                               f"weights {self._training.learner.version}")  # fmt: skip
         if self.updates % self.settings.save_every == 0:
             self._save()
         if self._target_reached:

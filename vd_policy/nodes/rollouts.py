@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from vd_policy.base.episode import Episode
 from vd_policy.policy.actor import Actor
+
+LIFE = "#"
+"""Between a source's name and the number of its life."""
 
 
 class Stopped(Exception):
@@ -36,7 +40,7 @@ class Sessions:
             if self._opening.setdefault(source, opening) != opening:
                 self._opening[source] = opening
                 self._life[source] = self._life.get(source, 0) + 1
-        return replace(episode, source=f"{source}#{self._first}.{self._life.get(source, 0)}")
+        return replace(episode, source=f"{source}{LIFE}{self._first}.{self._life.get(source, 0)}")
 
 
 class GraphCollector:
@@ -45,10 +49,14 @@ class GraphCollector:
     Args:
         publish: called with the actor and its weight version before each collection.
         working: held by the training thread except while it waits here, so that another thread can save.
+
+    Attributes:
+        collected: steps handed on, by source.
     """
 
     def __init__(self, publish: Callable[[Actor, int], None], working: threading.Lock) -> None:
         self.next_episode = 0
+        self.collected: Counter[str] = Counter()
         self._publish, self._working = publish, working
         self._episodes: queue.SimpleQueue[Episode | None] = queue.SimpleQueue()
         self._closed = False
@@ -77,6 +85,8 @@ class GraphCollector:
                 raise Stopped
             episodes.append(episode)
         self.next_episode += len(episodes)
+        for episode in episodes:
+            self.collected[episode.source.partition(LIFE)[0]] += len(episode)
         return episodes
 
     def close(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from rclpy.node import Node
 
@@ -18,9 +20,12 @@ from vd_policy.nodes.ros import subscribe
 from vd_policy.policy.gaussian import GaussianPolicy
 from vd_policy.policy.manifest import policy_from, policy_manifest, same_shape_check
 
+COLLECTED = "steps_collected"
+"""Entry of the manifest: steps of rollouts that the learner has collected in its life, by the node that acted."""
 
-def policy_from_bytes(data: bytes, current: GaussianPolicy) -> tuple[GaussianPolicy, int]:
-    """The policy in the bytes of ``policy/weights``, and its weight version; `current` stays untouched.
+
+def policy_from_bytes(data: bytes, current: GaussianPolicy) -> tuple[GaussianPolicy, dict[str, Any]]:
+    """The policy in the bytes of ``policy/weights``, and its manifest; `current` stays untouched.
 
     Raises:
         BadInput: unreadable bytes, NaN or Inf, another architecture, joint list, image size, rate or scale.
@@ -30,7 +35,7 @@ def policy_from_bytes(data: bytes, current: GaussianPolicy) -> tuple[GaussianPol
     if isinstance(version, bool) or not isinstance(version, int) or version < 0:
         raise BadInput("weights: weight_version", version, "a whole number from 0", "send it in the manifest")
     same_shape_check(policy_manifest(current), manifest, "weights")
-    return policy_from(manifest, tensors, "weights"), version
+    return policy_from(manifest, tensors, "weights"), manifest
 
 
 class WeightsListener:
@@ -40,12 +45,16 @@ class WeightsListener:
         policy: what runs; new weights must be of the same kind.
         backend: what the new actor runs on.
         blank: an observation to warm it up with.
+
+    Attributes:
+        on_progress: called with the steps of this node that the learner says it has collected.
     """
 
     def __init__(self, node: Node, policy: GaussianPolicy, backend: str, decider: Decider, blank: Obs,
                  diagnostics: Diagnostics) -> None:  # fmt: skip
         self._node, self._policy, self._backend = node, policy, backend
         self._decider, self._blank, self._diagnostics = decider, blank, diagnostics
+        self.on_progress: Callable[[int], None] = lambda steps: None
         self._slot: LatestSlot[bytes] = LatestSlot()
         self._subscription = subscribe(node, WEIGHTS, lambda msg: self._slot.put(decode_blob(msg)))
         self._thread = threading.Thread(target=self._load, name="weights", daemon=True)
@@ -60,14 +69,20 @@ class WeightsListener:
     def _load(self) -> None:
         while (data := self._slot.take()) is not None:
             try:
-                policy, version = policy_from_bytes(data, self._policy)
+                policy, manifest = policy_from_bytes(data, self._policy)
                 actor = actor_for(policy, self._backend)
             except VdPolicyError as error:
                 self._refuse(error)
                 continue
             self._decider.warm_up(self._blank, actor)
-            self._decider.offer(actor, version)
+            self._decider.offer(actor, manifest["weight_version"])
             self._diagnostics.counts["weights_accepted"] += 1
+            self._tell_progress(manifest.get(COLLECTED))
+
+    def _tell_progress(self, collected: Any) -> None:
+        steps = collected.get(self._node.get_fully_qualified_name(), 0) if isinstance(collected, dict) else None
+        if isinstance(steps, int):
+            self.on_progress(steps)
 
     def _refuse(self, error: VdPolicyError) -> None:
         self._diagnostics.counts["weights_refused"] += 1
