@@ -105,9 +105,13 @@ def test_ikpy_finds_a_goal_when_it_starts_near_one(kinematics: Kinematics) -> No
 
 
 def test_the_edge_of_reach_is_found_from_inside(kinematics: Kinematics) -> None:
-    inner, outer = reachable_radii(kinematics, 0.18, (0.3, 0.9), nothing_collides)
+    def reachable(radius: float) -> bool:
+        point = np.array([radius, 0.0, 0.18])
+        return len(kinematics.goals_over(point, collides=nothing_collides, count_max=1)) > 0
+
+    inner, outer = reachable_radii(reachable, (0.3, 0.9))
     assert inner == 0.3 and 0.65 < outer < 0.9
     around = [np.array([r * np.cos(a), r * np.sin(a), 0.18]) for a in (0.0, 1.0, -2.0) for r in (outer, outer + 0.05)]
     counts = [len(kinematics.goals_over(p, collides=nothing_collides, count_max=1)) for p in around]
     assert counts == [1, 0, 1, 0, 1, 0] and RESOLUTION_M < 0.01
-    assert reachable_radii(kinematics, 0.18, (1.5, 2.0), nothing_collides) is None
+    assert reachable_radii(reachable, (1.5, 2.0)) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ import numpy as np
 from vd_policy.arm.kinematics import unwrapped
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import setting
+
+Approach = Callable[[np.ndarray], "np.ndarray | None"]
+"""The last goal from a configuration (J,) near the end of the task, (J,) [rad]; or None, and the goal set counts."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +37,31 @@ class Expert:
         goals: the goal set G, (K, J) [rad], K >= 1.
         continuous: whether a joint turns without end, (J,).
         settings: rule and noise.
+        approach: the task's final approach, where it has one (section V.B).
 
     Raises:
         BadInput: an empty goal set, or goals of another number of joints.
     """
 
-    def __init__(self, goals: np.ndarray, continuous: tuple[bool, ...], settings: ExpertSettings | None = None) -> None:
+    def __init__(
+        self,
+        goals: np.ndarray,
+        continuous: tuple[bool, ...],
+        settings: ExpertSettings | None = None,
+        approach: Approach | None = None,
+    ) -> None:
         self.goals = np.asarray(goals, dtype=np.float64)
         self.settings = settings or ExpertSettings()
         self._continuous = np.array(continuous)
+        self._approach = approach
         if self.goals.ndim != 2 or not len(self.goals) or self.goals.shape[1] != len(continuous):
             raise BadInput("expert goals", self.goals.shape, f"(1 or more, {len(continuous)})", "choose another target")
 
     def nearest(self, q: np.ndarray) -> np.ndarray:
-        """Eq. 9: the way to the goal with the least L1 distance, unwrapped, (J,) [rad]."""
+        """Eq. 9: the way to the goal with the least L1 distance, or to the final approach's; unwrapped, (J,) [rad]."""
+        last = None if self._approach is None else self._approach(q)
+        if last is not None:
+            return unwrapped(last - q, self._continuous)
         ways = unwrapped(self.goals - q, self._continuous)
         return ways[np.argmin(np.abs(ways).sum(axis=1))]
 

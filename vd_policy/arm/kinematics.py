@@ -10,6 +10,7 @@ import numpy as np
 
 from vd_policy.arm.chain import SerialChain
 from vd_policy.arm.inverse import DOWN, DownwardSolver
+from vd_policy.arm.pose import configuration_at
 from vd_policy.arm.spec import RobotSpec
 from vd_policy.arm.urdf import chain_between, read_joints
 
@@ -64,6 +65,23 @@ class Kinematics:
             if len(goals) == count_max:
                 break
         return np.array(goals).reshape(-1, len(self.spec))
+
+    def moved_to(self, q: np.ndarray, point_m: np.ndarray) -> np.ndarray | None:
+        """A configuration near `q` that puts the end effector on a point without turning it.
+
+        Args:
+            q: joint angles [rad], (J,).
+            point_m: where the end effector shall be, base frame [m], (3,).
+
+        Returns:
+            joint angles [rad], (J,), inside the limits; or None where there is none.
+        """
+        pose = self.forward(q)
+        pose[:3, 3] = point_m
+        found = configuration_at(self.chain, pose, q)
+        if found is None or (found < self.spec.lower_rad).any() or (found > self.spec.upper_rad).any():
+            return None
+        return found
 
     def apart_rad(self, a: np.ndarray, b: np.ndarray) -> float:
         """The largest difference of a joint between two configurations [rad], whole turns aside."""

@@ -6,37 +6,24 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vd_policy.arm.kinematics import Kinematics
-
 RESOLUTION_M = 0.002
 PROBES = 9
 """Distances tried to find one in reach."""
 
 
-def reachable_radii(
-    kinematics: Kinematics,
-    height_m: float,
-    radii_m: tuple[float, float],
-    collides: Callable[[np.ndarray], str | None],
-) -> tuple[float, float] | None:
-    """The part of an interval of distances from the base's axis that has goals.
+def reachable_radii(reachable: Callable[[float], bool], radii_m: tuple[float, float]) -> tuple[float, float] | None:
+    """The part of an interval of distances from the base's axis that is in reach.
 
     Where the first joint turns without end about the base's z, whether a point is in reach depends on its distance from
     that axis and its height alone. A dozen solutions of the inverse kinematics thus vouch for a whole region.
 
     Args:
-        height_m: height of the points above the base [m].
+        reachable: whether the points at a distance [m] are in reach.
         radii_m: nearest and farthest distance asked about [m].
-        collides: as `Kinematics.goals_over` takes it.
 
     Returns:
-        (inner, outer) [m], both with goals, within `RESOLUTION_M` of the edge of what is in reach; or None where no
-        distance is.
+        (inner, outer) [m], both in reach, within `RESOLUTION_M` of the edge of what is; or None where no distance is.
     """
-
-    def reachable(radius: float) -> bool:
-        return len(kinematics.goals_over(np.array([radius, 0.0, height_m]), collides=collides, count_max=1)) > 0
-
     inside = next((float(radius) for radius in np.linspace(*radii_m, PROBES) if reachable(radius)), None)
     if inside is None:
         return None

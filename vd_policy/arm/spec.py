@@ -33,6 +33,8 @@ class RobotSpec:
     continuous: tuple[bool, ...] = setting(help="whether a joint turns without end, (J,)")
     finger_joints: tuple[str, ...] = setting(default=(), help="joints of the gripper")
     finger_rad: tuple[float, ...] = setting(default=(), help="posture of the gripper while the arm moves [rad]")
+    finger_open_rad: tuple[float, ...] = setting(default=(), help="open gripper, for tasks that grasp [rad]")
+    finger_closed_rad: tuple[float, ...] = setting(default=(), help="closed gripper with nothing in it [rad]")
     workspace_m: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] = setting(
         default=((-math.inf, math.inf),) * 3,
         help="box the end effector may move in, ((x0, x1), (y0, y1), (z0, z1)) [m]",
@@ -65,6 +67,9 @@ def check(spec: RobotSpec, where: str) -> None:
     for field in ("home_rad", "lower_rad", "upper_rad", "speed_limit_rad_s", "continuous"):
         _same_length(spec, field, len(spec.joints), where)
     _same_length(spec, "finger_rad", len(spec.finger_joints), where)
+    for field in ("finger_open_rad", "finger_closed_rad"):
+        if getattr(spec, field):
+            _same_length(spec, field, len(spec.finger_joints), where)
     for low, high in spec.workspace_m:
         if low >= high:
             raise BadInput(f"{where}: workspace_m", (low, high), "lower below upper on each axis", "swap them")
@@ -74,10 +79,12 @@ def check(spec: RobotSpec, where: str) -> None:
         raise BadInput(f"{where}: joints", list(spec.joints), f"the URDF's chain {moving}", "correct one of the two")
     for index, name in enumerate(spec.joints):
         _check_joint(spec, index, joints[name], where)
-    for name, angle in zip(spec.finger_joints, spec.finger_rad):
+    for index, name in enumerate(spec.finger_joints):
         if name not in joints:
             raise BadInput(f"{where}: finger_joints", name, "a joint of the URDF", "correct one of the two")
-        _inside(angle, joints[name].lower_rad, joints[name].upper_rad, f"{where}: finger_rad of {name}")
+        for field in ("finger_rad", "finger_open_rad", "finger_closed_rad"):
+            for angle in getattr(spec, field)[index : index + 1]:
+                _inside(angle, joints[name].lower_rad, joints[name].upper_rad, f"{where}: {field} of {name}")
 
 
 def _check_joint(spec: RobotSpec, index: int, joint: UrdfJoint, where: str) -> None:

@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from vd_policy.arm.expert import Expert, ExpertSettings
 from vd_policy.arm.kinematics import Kinematics
 from vd_policy.arm.spec import RobotSpec, load_robot
 from vd_policy.base.episode import Obs
@@ -17,6 +18,7 @@ from vd_policy.base.seeds import MAX_SEED, Seeds
 from vd_policy.base.settings import replaced
 from vd_policy.sim.camera import Camera
 from vd_policy.sim.compositor import Compositor
+from vd_policy.sim.gripper import Gripper, open_hand
 from vd_policy.sim.placement import Placement
 from vd_policy.sim.probe import Probe
 from vd_policy.sim.scene import Scene
@@ -30,16 +32,17 @@ class ArmEnv(gymnasium.Env):
 
     Observations are ``rgb`` u8 (H, W, 3), ``depth`` u16 [mm] (H, W) with 0 where invalid, and ``q`` f32 [rad] (J,).
     An action in [-1, 1]^J, times ``settings.max_step_rad``, is the change of the joint angles. ``info`` holds
-    ``distance_m``, ``success``, ``failure``, ``reason`` ("" | "success" | "contact:<link>:<other>" | "limit:<joint>" |
-    "horizon"), ``applied`` (the executed change in units of the action), ``scene`` (the cup's foot [m]) and, after a
-    reset, ``seed``, which alone brings the same episode back.
+    ``distance_m``, ``success``, ``failure``, ``reason`` ("" | "success" | "contact:<link>:<other>" | "dropped" |
+    "limit:<joint>" | "horizon"), ``applied`` (the executed change in units of the action), ``scene`` (the cup's foot at
+    the start [m]) and, after a reset, ``seed``, which alone brings the same episode back.
 
     Args:
         task: a name in config/tasks, a YAML file, or settings.
         robot: a name in config/robots, a YAML file, or a specification.
         image_height, image_width: [px].
         motion: ``kinematic`` teleports along the joint-space line and asks for collisions on the way; ``position``
-            simulates position control at the real speed limits, which takes 17 ms a step.
+            simulates position control at the real speed limits, which takes 17 ms a step; there a solid cup falls when
+            it is pushed, and a grasp closes the gripper and lifts the cup.
         horizon: overrides the task's.
         overrides: other settings of the task to replace.
         render_mode: ``rgb_array`` lets `render` draw a larger picture for people.
@@ -75,9 +78,11 @@ class ArmEnv(gymnasium.Env):
         self.observation_space = self._observation_space()
         self.action_space = spaces.Box(-1.0, 1.0, (len(self.robot),), np.float32)
         self._rules = rules(self.settings)
-        self._probe = Probe(self.robot, self._rules.cup_is_solid)
-        self._placement = Placement(self.settings, self._rules, Kinematics(self.robot), self._probe.contact_at)
-        self._scene = Scene(self.robot, cup_is_solid=self._rules.cup_is_solid)
+        self._kinematics = Kinematics(self.robot)
+        self._probe = Probe(self.robot, self._rules.cup_is_solid, self._fingers_rad)
+        self._placement = Placement(self.settings, self._rules, self._kinematics, self._probe)
+        self._scene = self.new_scene()
+        self._gripper = Gripper(self._scene, self.robot) if self._rules.lift_m > 0.0 else None
         self._compositor = Compositor(self._scene, self.camera)
         self._lower, self._upper = np.array(self.robot.lower_rad), np.array(self.robot.upper_rad)
         self._q = np.array(self.robot.home_rad)
@@ -93,6 +98,14 @@ class ArmEnv(gymnasium.Env):
             "depth": spaces.Box(0, 65535, (height, width), np.uint16),
             "q": spaces.Box(low.astype(np.float32) - 0.1, high.astype(np.float32) + 0.1, dtype=np.float32),
         })  # fmt: skip
+
+    @property
+    def _fingers_rad(self) -> np.ndarray | None:
+        return open_hand(self.robot) if self._rules.hand == "open" else None
+
+    def new_scene(self) -> Scene:
+        """Another world of this task, for who moves it by a clock of their own; theirs to close."""
+        return Scene(self.robot, cup_is_solid=self._rules.cup_is_solid, fingers_rad=self._fingers_rad)
 
     @property
     def q(self) -> np.ndarray:
@@ -153,6 +166,7 @@ class ArmEnv(gymnasium.Env):
         start = self._q
         self._q, contact = self._move(start, target)
         self._steps += 1
+        moved = self._q - start
         judgement = self._judge(asked, contact)
         terminated = (judgement.success and self.settings.end_on_success) or (
             judgement.failure and self.settings.end_on_contact
@@ -160,7 +174,7 @@ class ArmEnv(gymnasium.Env):
         truncated = not terminated and self._steps >= self.settings.horizon
         self._running = not (terminated or truncated)
         reason = self._reason(judgement, contact, truncated, wanted != target)
-        return self._observe(), judgement.reward, terminated, truncated, self._info(judgement, reason, self._q - start)
+        return self._observe(), judgement.reward, terminated, truncated, self._info(judgement, reason, moved)
 
     def _vector(self, value: Sequence[float] | np.ndarray, what: str) -> np.ndarray:
         vector = np.asarray(value, dtype=np.float64)
@@ -174,11 +188,27 @@ class ArmEnv(gymnasium.Env):
         return self._scene.sweep(start, target)
 
     def _judge(self, asked: np.ndarray, contact: str | None) -> Judgement:
-        return self._rules.judge(Situation(self._scene.effector_m(), self.target_m, asked, contact))
+        scene = self._scene
+        moves = self.motion == "position"
+        return self._rules.judge(
+            Situation(scene.effector(), self.target_m, asked, contact, scene.is_finger_on_cup(contact), scene.cup(),
+                      self._lift if moves else self._close, grip_moves=moves)
+        )  # fmt: skip
+
+    def _close(self) -> bool:
+        return self._gripper is not None and self._gripper.encloses_cup()
+
+    def _lift(self) -> bool:
+        """Close the gripper in earnest and raise it; the arm is somewhere else afterwards."""
+        above = self._scene.effector_m() + np.array([0.0, 0.0, self._rules.lift_m])
+        raised = self._kinematics.moved_to(self._q, above)
+        held = self._gripper is not None and raised is not None and self._gripper.lifts_cup(raised)
+        self._q = self._scene.joints()
+        return held
 
     def _reason(self, judgement: Judgement, contact: str | None, truncated: bool, limited: np.ndarray) -> str:
-        if contact is not None:
-            return f"contact:{contact}"
+        if judgement.failure:
+            return judgement.reason or f"contact:{contact}"
         if judgement.success:
             return "success"
         if truncated:
@@ -202,6 +232,11 @@ class ArmEnv(gymnasium.Env):
     def goals(self) -> np.ndarray:
         """The expert's goal set G for this cup, (K, J) [rad], K >= 1; computed when first asked for."""
         return self._placement.goals(self._cup)
+
+    def expert(self, settings: ExpertSettings | None = None) -> Expert:
+        """The expert of this cup, with the task's final approach where it has one; ask again after a reset."""
+        cup = self._cup.copy()
+        return Expert(self.goals(), self.robot.continuous, settings, lambda q: self._placement.approach(q, cup))
 
     def render(self) -> np.ndarray | None:
         """A larger picture with shadows for people, u8 (360, 480, 3), or None without a render mode."""

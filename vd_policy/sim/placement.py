@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy as np
 from vd_policy.arm.kinematics import Kinematics
 from vd_policy.arm.reach import reachable_radii
 from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.sim.approach import FinalApproach
+from vd_policy.sim.probe import Probe
 from vd_policy.sim.tasks import Task, TaskSettings
 
 RESAMPLES = 1000
@@ -23,14 +25,13 @@ class Placement:
         settings: the task, for its cup region.
         rules: where the end effector shall go for a cup.
         kinematics: the arm.
-        collides: as `Kinematics.goals_over` takes it.
+        probe: tells what is in the way.
     """
 
-    def __init__(
-        self, settings: TaskSettings, rules: Task, kinematics: Kinematics, collides: Callable[[np.ndarray], str | None]
-    ) -> None:
+    def __init__(self, settings: TaskSettings, rules: Task, kinematics: Kinematics, probe: Probe) -> None:
         self._region_m = settings.cup_region_m
-        self._rules, self._kinematics, self._collides = rules, kinematics, collides
+        self._rules, self._kinematics, self._probe = rules, kinematics, probe
+        self._approach = FinalApproach(rules, kinematics, probe)
         self._latest: tuple[bytes, np.ndarray] | None = None
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
@@ -80,12 +81,28 @@ class Placement:
     def _robot(self) -> str:
         return self._kinematics.spec.name
 
+    def approach(self, q: np.ndarray, cup_m: np.ndarray) -> np.ndarray | None:
+        """The final approach from joint angles (J,) [rad] to a cup, (J,) [rad]; None where none begins there."""
+        return self._approach.goal(q, cup_m)
+
     def _find(self, cup_m: np.ndarray) -> np.ndarray:
         key = cup_m.tobytes()
         if self._latest is None or self._latest[0] != key:
-            goals = self._kinematics.goals_over(self._rules.target_m(cup_m), collides=self._collides)
-            self._latest = (key, goals)
+            goals = self._goals(cup_m)
+            useful = [goal for goal in goals if self._ends_well(goal, cup_m)]
+            self._latest = (key, np.array(useful).reshape(-1, goals.shape[1]))
         return self._latest[1]
+
+    def _goals(self, cup_m: np.ndarray) -> np.ndarray:
+        return self._kinematics.goals_over(
+            self._rules.goal_m(cup_m), collides=lambda q: self._probe.contact_beside(q, cup_m)
+        )
+
+    def _ends_well(self, goal: np.ndarray, cup_m: np.ndarray) -> bool:
+        """Whether a goal is the end, or the final approach from it is free."""
+        if np.array_equal(self._rules.goal_m(cup_m), self._rules.target_m(cup_m)):
+            return True
+        return self.approach(goal, cup_m) is not None
 
     def _in_reach(self, cup_m: np.ndarray) -> bool:
         """Whether the cup has goals; told by its distance where the arm is symmetric, which saves 9 ms a reset."""
@@ -100,11 +117,14 @@ class Placement:
         xs, ys = self._region_m
         nearest = np.hypot(np.clip(0.0, *xs), np.clip(0.0, *ys))
         farthest = np.hypot(np.abs(xs).max(), np.abs(ys).max())
-        height = self._rules.target_m(np.zeros(3))[2]
-        radii = reachable_radii(self._kinematics, height, (nearest, farthest), self._collides)
+        radii = reachable_radii(self._reachable, (nearest, farthest))
         if radii is None:
             raise self._refused()
         return radii
+
+    def _reachable(self, radius_m: float) -> bool:
+        cup_m = np.array([radius_m, 0.0, 0.0])
+        return any(self._ends_well(goal, cup_m) for goal in self._goals(cup_m))
 
     def _refused(self) -> BadInput:
         return BadInput("cup_region_m", self._region_m, f"within reach of {self._robot}", "move it to the arm")

@@ -6,6 +6,8 @@ import numpy as np
 
 from vd_policy.sim.tasks import Judgement, Situation, Task, TaskSettings
 
+Settings = TaskSettings
+
 
 class Reach:
     """Success within a distance of the point over the cup; failure where the arm touches the table or itself.
@@ -14,6 +16,8 @@ class Reach:
     """
 
     cup_is_solid = False
+    hand = "travel"
+    lift_m = 0.0
 
     def __init__(self, settings: TaskSettings) -> None:
         self._settings = settings
@@ -22,6 +26,13 @@ class Reach:
     def target_m(self, cup_m: np.ndarray) -> np.ndarray:
         """The point over the cup, (3,) [m]."""
         return cup_m + self._offset
+
+    def goal_m(self, cup_m: np.ndarray) -> np.ndarray:
+        """The same point, (3,) [m]: there is no final approach."""
+        return self.target_m(cup_m)
+
+    def near(self, effector: np.ndarray, cup_m: np.ndarray) -> bool:
+        return False
 
     def judge(self, situation: Situation) -> Judgement:
         """Eq. 11: R = -|a|_2 - d + c1 success - c2 failure, with a in radians and d in metres."""

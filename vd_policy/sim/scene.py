@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,11 +30,13 @@ class Scene:
 
     Args:
         spec: the robot.
-        cup_is_solid: whether the arm can touch the cup.
+        cup_is_solid: whether the arm can touch the cup, and knock it over under position control.
+        fingers_rad: posture of the gripper; None for the robot's.
     """
 
-    def __init__(self, spec: RobotSpec, *, cup_is_solid: bool = False) -> None:
-        self.spec = spec
+    def __init__(self, spec: RobotSpec, *, cup_is_solid: bool = False, fingers_rad: np.ndarray | None = None) -> None:
+        self.spec, self._cup_is_solid = spec, cup_is_solid
+        self._fingers_rad = spec.finger_rad if fingers_rad is None else fingers_rad
         self._bullet = bullet = load_bullet()
         self._client = bullet.connect(bullet.DIRECT)
         self.close = weakref.finalize(self, bullet.disconnect, physicsClientId=self._client)
@@ -43,17 +45,18 @@ class Scene:
         touching_itself = bullet.URDF_USE_SELF_COLLISION | bullet.URDF_USE_SELF_COLLISION_EXCLUDE_PARENT
         self._arm = self._load(spec.urdf, touching_itself)
         self._table = self._load(resource("urdf", "table.urdf"))
-        self._cup = self._load(resource("urdf", "cup.urdf"))
+        self._cup = self._load(resource("urdf", "cup.urdf"), fixed=not cup_is_solid)
         # PyBullet puts a body where its centre of mass shall be, not its origin.
         self._cup_centre = np.array(bullet.getDynamicsInfo(self._cup, -1, physicsClientId=self._client)[3])
         self._name_parts()
-        self._choose_contacts(cup_is_solid)
-        self._set_fingers()
+        self._choose_contacts()
+        self.set_fingers(self._fingers_rad)
+        self.aim_fingers(self._fingers_rad)
         self.set_joints(np.array(spec.home_rad))
         self._start = bullet.saveState(physicsClientId=self._client)
 
-    def _load(self, path: Path, flags: int = 0) -> int:
-        return _load(self._bullet, self._client, path, flags)
+    def _load(self, path: Path, flags: int = 0, fixed: bool = True) -> int:
+        return _load(self._bullet, self._client, path, flags, fixed)
 
     def _name_parts(self) -> None:
         """Index joints and links by name; a link has the index of the joint above it, the base -1."""
@@ -65,22 +68,19 @@ class Scene:
             self._torque[index], self._speed[index] = info[10], info[11]
         self._joints = [joints[name] for name in self.spec.joints]
         self._fingers = [joints[name] for name in self.spec.finger_joints]
+        self._finger_links = {self._links[index] for index in self._fingers}
         self._effector = next(i for i, name in self._links.items() if name == self.spec.end_effector)
 
-    def _choose_contacts(self, cup_is_solid: bool) -> None:
+    def _choose_contacts(self) -> None:
         """Leave out what always touches (the foot on the table, parts of one hand) and a cup that is only seen."""
-        ignore = [(self._arm, self._table, -1, -1), (self._cup, self._table, -1, -1)]
+        ignore = [(self._arm, self._table, -1, -1)]
         hand = [self._joints[-1], *self._fingers]
         ignore += [(self._arm, self._arm, a, b) for a in hand for b in hand if a < b]
-        if not cup_is_solid:
+        if not self._cup_is_solid:
+            ignore += [(self._cup, self._table, -1, -1)]
             ignore += [(self._cup, self._arm, -1, link) for link in self._links]
         for body_a, body_b, link_a, link_b in ignore:
             self._bullet.setCollisionFilterPair(body_a, body_b, link_a, link_b, 0, physicsClientId=self._client)
-
-    def _set_fingers(self) -> None:
-        for index, angle in zip(self._fingers, self.spec.finger_rad):
-            self._bullet.resetJointState(self._arm, index, angle, physicsClientId=self._client)
-            self._set_motor(index, angle)
 
     def hide_table(self) -> None:
         """Leave the table out of images from now on; TinyRenderer skips what has no opacity."""
@@ -91,6 +91,8 @@ class Scene:
         self._bullet.restoreState(stateId=self._start, physicsClientId=self._client)
         centre, upright = (cup_m + self._cup_centre).tolist(), (0.0, 0.0, 0.0, 1.0)
         self._bullet.resetBasePositionAndOrientation(self._cup, centre, upright, physicsClientId=self._client)
+        if self._cup_is_solid:
+            self.aim_fingers(self._fingers_rad)  # a saved state does not hold the motors' targets
 
     def set_joints(self, q: np.ndarray) -> None:
         """Put the arm at joint angles (J,) [rad], at rest."""
@@ -105,24 +107,62 @@ class Scene:
 
     def effector_m(self) -> np.ndarray:
         """Position of the end effector in the base frame [m], (3,)."""
-        return np.array(self._bullet.getLinkState(self._arm, self._effector, physicsClientId=self._client)[4])
+        return self.effector()[:3, 3]
+
+    def effector(self) -> np.ndarray:
+        """Pose of the end effector in the base frame, (4, 4)."""
+        state = self._bullet.getLinkState(self._arm, self._effector, physicsClientId=self._client)
+        return self._pose(state[4], state[5])
+
+    def cup(self) -> np.ndarray:
+        """Pose of the cup in the base frame, its origin in the centre of the foot, (4, 4)."""
+        centre, turn = self._bullet.getBasePositionAndOrientation(self._cup, physicsClientId=self._client)
+        pose = self._pose(centre, turn)
+        pose[:3, 3] -= pose[:3, :3] @ self._cup_centre
+        return pose
+
+    def _pose(self, position: tuple[float, ...], quaternion: tuple[float, ...]) -> np.ndarray:
+        pose = np.eye(4)
+        pose[:3, :3] = np.reshape(self._bullet.getMatrixFromQuaternion(quaternion), (3, 3))
+        pose[:3, 3] = position
+        return pose
 
     def contact_at(self, q: np.ndarray) -> str | None:
         """What the arm touches at joint angles (J,), as ``link:other``, or None."""
         self.set_joints(q)
         self._bullet.performCollisionDetection(physicsClientId=self._client)
-        return self._deepest_contact()
+        return self._worst_contact()
 
-    def _deepest_contact(self) -> str | None:
+    def _worst_contact(self) -> str | None:
+        """The deepest touch of the arm; one of a finger and the cup only where there is no other."""
         points = self._bullet.getContactPoints(physicsClientId=self._client)
-        touching = [point for point in points if point[8] <= 0.0]
+        touching = [point for point in points if point[8] <= 0.0 and self._arm in point[1:3]]
         if not touching:
             return None
-        point = min(touching, key=lambda p: (p[8], p[1:5]))
+        return min((self.is_finger_on_cup(name), point[8], point[1:5], name)
+                   for point in touching for name in [self._contact_name(point)])[-1]  # fmt: skip
+
+    def _contact_name(self, point: tuple[Any, ...]) -> str:
         sides = [self._part(point[1], point[3]), self._part(point[2], point[4])]
         if point[1] != self._arm:
             sides.reverse()
         return ":".join(sides)
+
+    def is_finger_on_cup(self, contact: str | None) -> bool:
+        """Whether a contact, named as ``link:other``, is one of a finger and the cup."""
+        link, _, other = (contact or "").partition(":")
+        return other == "cup" and link in self._finger_links
+
+    def finger_touches(self) -> dict[str, np.ndarray]:
+        """The finger links that touch the cup where everything is: unit vectors from its axis towards them, (3,)."""
+        self._bullet.performCollisionDetection(physicsClientId=self._client)
+        cup, touches = self.cup(), {}
+        for point in self._bullet.getContactPoints(self._arm, self._cup, physicsClientId=self._client):
+            if point[8] <= 0.0 and self._links[point[3]] in self._finger_links:
+                away = np.array(point[6]) - cup[:3, 3]
+                away -= (away @ cup[:3, 2]) * cup[:3, 2]
+                touches[self._links[point[3]]] = away / max(float(np.linalg.norm(away)), 1e-9)
+        return touches
 
     def _part(self, body: int, link: int) -> str:
         if body == self._arm:
@@ -150,26 +190,63 @@ class Scene:
             free = q
         return free, None
 
+    def fingers(self) -> np.ndarray:
+        """Angles of the finger joints [rad]."""
+        states = self._bullet.getJointStates(self._arm, self._fingers, physicsClientId=self._client)
+        return np.array([state[0] for state in states])
+
+    def fingers_touching(self) -> np.ndarray:
+        """For each finger joint, whether its link or one beyond touches the cup, bool."""
+        touching = {index for index in self._fingers if self._links[index] in self.finger_touches()}
+        parents = {i: self._bullet.getJointInfo(self._arm, i, physicsClientId=self._client)[16] for i in touching}
+        return np.array([index in touching or index in parents.values() for index in self._fingers])
+
     def drive(self, target: np.ndarray, duration_s: float) -> tuple[np.ndarray, str | None]:
-        """Move under position control at the real speed limits, stopping at the first contact.
+        """Move under position control at the real speed limits, stopping at the first contact with what stands fast.
+
+        A cup gives way: the motion goes on, and the cup slides or falls.
 
         Args:
             target: joint angles [rad], (J,).
             duration_s: how long the motion may take [s].
 
         Returns:
-            where the arm is afterwards (J,), and what stopped it, or None.
+            where the arm is afterwards (J,), and what it touched, or None.
         """
-        for index, angle in zip(self._joints, target):
-            self._set_motor(index, angle)
+        self.aim(target)
+        touched: str | None = None
         for _ in range(math.ceil(duration_s / PHYSICS_STEP_S)):
             before = self.joints()
             self._bullet.stepSimulation(physicsClientId=self._client)
-            contact = self._deepest_contact()
-            if contact is not None:
+            contact = self._worst_contact()
+            if contact is None:
+                continue
+            if not contact.endswith(":cup"):
                 self.set_joints(before)
                 return before, contact
-        return self.joints(), None
+            if touched is None or self.is_finger_on_cup(touched):
+                touched = contact
+        return self.joints(), touched
+
+    def run(self, duration_s: float) -> None:
+        """Let the motors follow their targets, whatever touches."""
+        for _ in range(math.ceil(duration_s / PHYSICS_STEP_S)):
+            self._bullet.stepSimulation(physicsClientId=self._client)
+
+    def aim(self, q: np.ndarray) -> None:
+        """Give the arm's motors their targets (J,) [rad]."""
+        for index, angle in zip(self._joints, q):
+            self._set_motor(index, angle)
+
+    def aim_fingers(self, angles: Sequence[float] | np.ndarray) -> None:
+        """Give the fingers' motors their targets [rad]."""
+        for index, angle in zip(self._fingers, angles):
+            self._set_motor(index, angle)
+
+    def set_fingers(self, angles: Sequence[float] | np.ndarray) -> None:
+        """Put the fingers at angles [rad], at rest."""
+        for index, angle in zip(self._fingers, angles):
+            self._bullet.resetJointState(self._arm, index, angle, physicsClientId=self._client)
 
     def _set_motor(self, index: int, angle: float) -> None:
         """Position control within the URDF's speed and torque; without a speed PyBullet jumps to the target."""
@@ -194,9 +271,9 @@ def picture_of_the_table(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
         bullet.disconnect(physicsClientId=client)
 
 
-def _load(bullet: ModuleType, client: int, path: Path, flags: int = 0) -> int:
+def _load(bullet: ModuleType, client: int, path: Path, flags: int = 0, fixed: bool = True) -> int:
     flags |= bullet.URDF_USE_INERTIA_FROM_FILE
-    return bullet.loadURDF(str(path), useFixedBase=True, flags=flags, physicsClientId=client)
+    return bullet.loadURDF(str(path), useFixedBase=fixed, flags=flags, physicsClientId=client)
 
 
 def _render(bullet: ModuleType, client: int, camera: Camera, light: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.resources import named_or_path
-from vd_policy.base.settings import from_yaml, setting
+from vd_policy.base.settings import build, load_yaml, setting
 from vd_policy.sim.camera import CameraSettings
 
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """Everything that defines a task, from ``config/tasks/<name>.yaml``."""
+    """What every task has, from ``config/tasks/<name>.yaml``. A task with more has a subclass of its own."""
 
     task: str = setting(help="name of the rules: the module vd_policy.sim.<task>")
     camera: CameraSettings = setting(factory=CameraSettings, help="where the camera stands")
@@ -30,7 +32,7 @@ class TaskSettings:
     failure_cost: float = setting(50.0, "c2 of eq. 11", minimum=0.0)
     reward: str = setting("dense", "eq. 11 | its success and failure terms | zero", choices=("dense", "sparse", "none"))
     end_on_success: bool = setting(True, "terminate in a goal state")
-    end_on_contact: bool = setting(True, "terminate when the arm touches the table or itself")
+    end_on_contact: bool = setting(True, "terminate at a failure: a touch of the table, itself or a solid cup")
     cup_region_m: tuple[tuple[float, float], tuple[float, float]] = setting(
         ((0.30, 0.65), (-0.35, 0.35)), "where cups are put: ((x0, x1), (y0, y1)) [m]"
     )
@@ -41,14 +43,27 @@ class TaskSettings:
 class Situation:
     """What a task knows when it judges a step."""
 
-    effector_m: np.ndarray
-    """Position of the end effector, (3,)."""
+    effector: np.ndarray
+    """Pose of the end effector in the base frame, (4, 4)."""
     target_m: np.ndarray
     """Where it shall go, (3,)."""
     asked_rad: np.ndarray
     """Change of the joint angles that the step asked for, within the largest step, (J,)."""
     contact: str | None
     """What stopped the motion, as ``link:other``, or None."""
+    finger_on_cup: bool
+    """Whether that is a touch of a finger and the cup."""
+    cup: np.ndarray
+    """Pose of the cup, its origin in the centre of the foot, (4, 4)."""
+    grip: Callable[[], bool]
+    """Close the gripper here: whether it holds the cup."""
+    grip_moves: bool
+    """Whether `grip` moves the world: then a cup that it does not hold is dropped."""
+
+    @property
+    def effector_m(self) -> np.ndarray:
+        """Position of the end effector, (3,)."""
+        return self.effector[:3, 3]
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,8 @@ class Judgement:
     success: bool
     failure: bool
     reward: float
+    reason: str = ""
+    """What failed, where it was not a contact."""
 
 
 class Task(Protocol):
@@ -66,18 +83,30 @@ class Task(Protocol):
 
     cup_is_solid: bool
     """Whether the arm can touch the cup."""
+    hand: str
+    """Posture of the gripper while the arm moves: ``travel`` or ``open``."""
+    lift_m: float
+    """How far a gripped cup is lifted in position control [m]; 0 where nothing is gripped."""
 
     def target_m(self, cup_m: np.ndarray) -> np.ndarray:
         """Where the end effector shall go for a cup whose foot is at `cup_m`, (3,) [m]."""
+
+    def goal_m(self, cup_m: np.ndarray) -> np.ndarray:
+        """Where the expert's goal set G puts the end effector, (3,) [m]: the target, or where the approach begins."""
+
+    def near(self, effector: np.ndarray, cup_m: np.ndarray) -> bool:
+        """Whether the expert's final approach begins at a pose of the end effector, (4, 4)."""
 
     def judge(self, situation: Situation) -> Judgement:
         """Distance, success, failure and reward of a step."""
 
 
 def load_task(name_or_path: str) -> TaskSettings:
-    """The task of ``config/tasks/<name>.yaml``, or of a YAML file by path."""
+    """The task of ``config/tasks/<name>.yaml``, or of a YAML file by path, as the settings of its rules."""
     path = named_or_path("tasks", name_or_path)
-    return checked(from_yaml(TaskSettings, path), str(path))
+    values = load_yaml(path)
+    settings_class = _module(values["task"]).Settings if "task" in values else TaskSettings
+    return checked(build(settings_class, values, str(path)), str(path))
 
 
 def checked(settings: TaskSettings, where: str) -> TaskSettings:
@@ -89,10 +118,15 @@ def checked(settings: TaskSettings, where: str) -> TaskSettings:
 
 
 def rules(settings: TaskSettings) -> Task:
-    """The rules that `settings.task` names: a module of this room with a function ``build(settings)``."""
-    name = f"vd_policy.sim.{settings.task}"
-    found = settings.task.isidentifier() and importlib.util.find_spec(name) is not None
-    build = getattr(importlib.import_module(name), "build", None) if found else None
-    if build is None:
-        raise BadInput("task", settings.task, "a module of vd_policy.sim with build(settings)", "use 'reach'")
-    return build(settings)
+    """The rules that `settings.task` names."""
+    return _module(settings.task).build(settings)
+
+
+def _module(task: object) -> ModuleType:
+    """The rules' module: one of this room with a class ``Settings`` and a function ``build(settings)``."""
+    name = f"vd_policy.sim.{task}"
+    found = isinstance(task, str) and task.isidentifier() and importlib.util.find_spec(name) is not None
+    module = importlib.import_module(name) if found else None
+    if module is None or not (hasattr(module, "build") and hasattr(module, "Settings")):
+        raise BadInput("task", task, "a module of vd_policy.sim with Settings and build(settings)", "use 'reach'")
+    return module
