@@ -21,7 +21,8 @@ from vd_policy.messages.outcome import Outcome, encode_outcome
 from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, EXPERT_ACTION, JOINT_STATES, OUTCOME, TRAJECTORY
 from vd_policy.messages.trajectory import encode_trajectory
 from vd_policy.nodes.byte_queue import ByteQueue
-from vd_policy.nodes.episodes import EpisodeRecorder, Raw, raw_message
+from vd_policy.nodes.episodes import EpisodeRecorder
+from vd_policy.nodes.raw import Raw, raw_message
 
 PERIOD_NS = 1_100_000_000
 

@@ -54,10 +54,15 @@ def from_cdr(data: bytes | memoryview, type_name: str) -> Any:
                        "the message is damaged or of another type") from None  # fmt: skip
 
 
+def is_known(type_name: str) -> bool:
+    """A standard ROS 2 Jazzy message."""
+    return type_name in typestore().types
+
+
 @lru_cache(maxsize=256)
 def has_header(type_name: str) -> bool:
     """A known type whose first field is a `std_msgs/Header`, so that its stamp stands first in the CDR bytes."""
-    if type_name not in typestore().types:
+    if not is_known(type_name):
         return False
     fields = typestore().fielddefs[type_name][1]
     return bool(fields) and fields[0][1] == (Nodetype.NAME, "std_msgs/msg/Header")

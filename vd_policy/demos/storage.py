@@ -71,10 +71,10 @@ def check_space(directory: Path, needed_bytes: int = MIN_FREE_BYTES) -> None:
         )
 
 
-def offered_qos(topic: str) -> list[Qos]:
-    """The QoS a replay offers: that of the topic table, else reliable and volatile with depth 10."""
+def offered_qos(topic: str, latched: bool = False) -> list[Qos]:
+    """The QoS a replay offers: that of the topic table, else reliable with depth 10, latched or volatile."""
     known = TOPICS.get(topic)
-    depth, reliable, latched = (known.depth, known.reliable, known.latched) if known else (10, True, False)
+    depth, reliable, latched = (known.depth, known.reliable, known.latched) if known else (10, True, latched)
     history = QosHistory.KEEP_LAST if depth else QosHistory.KEEP_ALL
     reliability = QosReliability.RELIABLE if reliable else QosReliability.BEST_EFFORT
     durability = QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE

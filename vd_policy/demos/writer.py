@@ -20,7 +20,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.files import TEMPORARY_PREFIX, fsync_directory, fsync_file, storage_errors, write_json
 from vd_policy.base.settings import as_dict
-from vd_policy.demos.factory import from_cdr, to_cdr, typestore
+from vd_policy.demos.factory import from_cdr, is_known, to_cdr, typestore
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.storage import bag_topic, check_space, episode_name, offered_qos
 from vd_policy.messages.outcome import Outcome, decode_outcome
@@ -77,7 +77,9 @@ class EpisodeWriter:
         """One rosbags message, received at `t_ns` [ns]."""
         self.write_raw(topic, msg.__msgtype__, to_cdr(msg), t_ns)
 
-    def write_raw(self, topic: str, type_name: str, cdr: bytes | memoryview, t_ns: int) -> None:
+    def write_raw(
+        self, topic: str, type_name: str, cdr: bytes | memoryview, t_ns: int, *, latched: bool = False
+    ) -> None:
         """One serialised message, as a ``raw=True`` subscription hands it over; it is not decoded.
 
         Args:
@@ -85,6 +87,7 @@ class EpisodeWriter:
             type_name: for example ``"sensor_msgs/msg/Image"``.
             cdr: the message.
             t_ns: when it was received [ns].
+            latched: for a topic outside the table: a replay shall latch it.
 
         Raises:
             BadInput: the topic has another type than before, or the type is unknown.
@@ -93,7 +96,7 @@ class EpisodeWriter:
         connection = self._connections.get(topic)
         if connection is None:
             with self._storage():
-                connection = self._connect(topic, type_name)
+                connection = self._connect(topic, type_name, latched)
         if connection.msgtype != type_name:
             raise BadInput(f"type of {topic}", type_name, connection.msgtype, "one topic has one type")
         if topic == OUTCOME:
@@ -138,11 +141,11 @@ class EpisodeWriter:
         else:
             self.abort()
 
-    def _connect(self, topic: str, type_name: str) -> Connection:
-        if type_name not in typestore().types:
+    def _connect(self, topic: str, type_name: str, latched: bool = False) -> Connection:
+        if not is_known(type_name):
             raise BadInput(f"type of {topic}", type_name, "a standard ROS 2 Jazzy message", "leave the topic out")
         self._connections[topic] = self._writer.add_connection(
-            bag_topic(topic), type_name, typestore=typestore(), offered_qos_profiles=offered_qos(topic)
+            bag_topic(topic), type_name, typestore=typestore(), offered_qos_profiles=offered_qos(topic, latched)
         )
         return self._connections[topic]
 

@@ -46,7 +46,7 @@ def bench_control(
         observation, period, misses, inference time and CPU of the policy and safety processes.
     """
     figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="vd_policy-") as folder, _own_domain():
+    with tempfile.TemporaryDirectory(prefix="vd_policy-") as folder, own_domain():
         for name, policy in _policies(size, seed).items():
             path = save_run(Path(folder) / name, policy, config={})
             for backend in backends:
@@ -82,7 +82,7 @@ def _measure(path: Path, size: int, backend: str, rate_hz: float, seconds: float
 
 
 @contextmanager
-def _own_domain() -> Iterator[None]:
+def own_domain() -> Iterator[None]:
     """Nothing of this may reach a robot nearby."""
     names = {"ROS_DOMAIN_ID": str(random.SystemRandom().randint(1, 100)), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     before = {name: os.environ.get(name) for name in names}

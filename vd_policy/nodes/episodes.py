@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from vd_policy.base.errors import BadInput
 from vd_policy.demos.factory import from_cdr
@@ -15,30 +13,24 @@ from vd_policy.demos.recording import MIN_STEPS
 from vd_policy.demos.storage import check_space, next_index
 from vd_policy.demos.writer import EpisodeWriter
 from vd_policy.messages.outcome import Outcome, decode_outcome
-from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, EXPERT_ACTION, JOINT_STATES, OUTCOME, TOPICS, TRAJECTORY
+from vd_policy.messages.topics import (
+    COLOR,
+    COMMAND,
+    DEPTH,
+    EXPERT_ACTION,
+    JOINT_STATES,
+    OUTCOME,
+    RECORDED,
+    TOPICS,
+    TRAJECTORY,
+)
+from vd_policy.nodes.raw import Latched, Raw, write
 
 OBSERVED = (JOINT_STATES, COLOR, DEPTH)
 ANSWERS = (COMMAND, TRAJECTORY, EXPERT_ACTION)
-HELD_MAX = 1024
-"""Messages ahead of their outcome that are kept: 5 s of a 30 Hz camera and 50 Hz joints, 0.1 GB at 128x128."""
+HELD_BYTES = 256e6
+"""Messages ahead of their outcome that are kept: 4 s of four RGBD cameras at 256x256 and 30 Hz."""
 HELD_IDLE = 64
-
-
-class Raw(NamedTuple):
-    """One message as a ``raw=True`` subscription hands it over."""
-
-    topic: str
-    stamp_ns: int
-    cdr: bytes
-    received_ns: int
-    """Wall-clock time [ns]."""
-
-
-def raw_message(topic: str, cdr: bytes, received_ns: int) -> Raw:
-    """The message with its header's stamp, which stands first in the CDR of every recorded type."""
-    order = "<" if cdr[1] & 1 else ">"
-    seconds, nanoseconds = struct.unpack_from(order + "iI", cdr, 4)
-    return Raw(topic, seconds * 1_000_000_000 + nanoseconds, cdr, received_ns)
 
 
 @dataclass
@@ -66,7 +58,7 @@ class OpenEpisode:
         if message.stamp_ns and message.stamp_ns in seen:
             return False
         seen.add(message.stamp_ns)
-        self.writer.write_raw(message.topic, TOPICS[message.topic].type, message.cdr, message.received_ns)
+        write(self.writer, message)
         return True
 
     def whole_steps(self) -> int:
@@ -83,7 +75,7 @@ class OpenEpisode:
         acted = len(self.steps) - 1
         if not self.over or COMMAND not in self.seen or self.whole_steps() < acted:
             return False
-        side = [t for t in self.seen if t not in ANSWERS and t not in OBSERVED]  # the camera's calibration, where sent
+        side = [t for t in self.seen if t in RECORDED and t not in ANSWERS and t not in OBSERVED]  # the calibration
         return all(self.last_stamp_ns in self.seen.get(t, ()) for t in (*OBSERVED, *side))
 
 
@@ -98,22 +90,26 @@ class EpisodeRecorder:
         info: what each bag says of itself; the sequence number is filled in.
         samples, episodes: record no further than this; 0 = no target.
         min_free_bytes: begin no episode on a disk with less space.
+        compress: as for `EpisodeWriter`.
 
     Raises:
         VdPolicyError: the disk is full or cannot be written; whole episodes are intact.
     """
 
     def __init__(
-        self, directory: Path, info: EpisodeInfo, *, samples: int = 0, episodes: int = 0, min_free_bytes: int = 0
-    ) -> None:
+        self, directory: Path, info: EpisodeInfo, *, samples: int = 0, episodes: int = 0, min_free_bytes: int = 0,
+        compress: bool = True,
+    ) -> None:  # fmt: skip
         self.counts: Counter[str] = Counter(samples=0, episodes=0)
         self.recording = True
-        self._directory, self._info, self._min_free_bytes = directory, info, min_free_bytes
+        self._directory, self._info, self._min_free_bytes, self._compress = directory, info, min_free_bytes, compress
         self._target_samples, self._target_episodes = samples, episodes
         self._index = next_index(directory)
         self._open: OpenEpisode | None = None
         self._ending: OpenEpisode | None = None
-        self._held: deque[Raw] = deque(maxlen=HELD_MAX)
+        self._held: deque[Raw] = deque()
+        self._held_bytes = 0
+        self._latched = Latched()
         self._missed = -1
 
     @property
@@ -127,6 +123,7 @@ class EpisodeRecorder:
         Args:
             ready: all needed publishers are connected, so that an episode beginning now will be whole.
         """
+        self._latched.hear(message)
         if message.topic == OUTCOME:
             outcome = self._decoded(message)
             if outcome is not None:
@@ -140,7 +137,7 @@ class EpisodeRecorder:
         """Close what is over, drop what is not."""
         self._finish()
         self._abort()
-        self._held.clear()
+        self._hold_only([])
 
     def _decoded(self, message: Raw) -> Outcome | None:
         try:
@@ -163,7 +160,7 @@ class EpisodeRecorder:
         self._open.steps[message.stamp_ns] = outcome
         self._open.write(message)
         if outcome.step == 0:
-            self._held = deque((m for m in self._held if m.stamp_ns >= message.stamp_ns), maxlen=HELD_MAX)
+            self._hold_only([m for m in self._held if m.stamp_ns >= message.stamp_ns])
         self._release()
         if outcome.last:
             self._finish()
@@ -182,7 +179,9 @@ class EpisodeRecorder:
         if outcome.step > 0 or not ready:
             return False
         check_space(self._directory, self._min_free_bytes)
-        writer = EpisodeWriter(self._directory, self._index, replace(self._info, sequence=self._index))
+        info = replace(self._info, sequence=self._index)
+        writer = EpisodeWriter(self._directory, self._index, info, compress=self._compress)
+        self._latched.repeat(writer)
         self._open = OpenEpisode(outcome.episode, writer)
         self._index += 1
         return True
@@ -196,15 +195,18 @@ class EpisodeRecorder:
         self._hold(message)
 
     def _hold(self, message: Raw) -> None:
-        if self._open is None:
-            while len(self._held) >= HELD_IDLE:
-                self._held.popleft()
-        elif len(self._held) == HELD_MAX:
-            self.counts["overtaken"] += 1
         self._held.append(message)
+        self._held_bytes += len(message.cdr)
+        while len(self._held) > HELD_IDLE if self._open is None else self._held_bytes > HELD_BYTES:
+            self._held_bytes -= len(self._held.popleft().cdr)
+            self.counts["overtaken"] += self._open is not None
+
+    def _hold_only(self, messages: list[Raw]) -> None:
+        self._held, self._held_bytes = deque(messages), sum(len(m.cdr) for m in messages)
 
     def _release(self) -> None:
-        held, self._held = self._held, deque(maxlen=HELD_MAX)
+        held = list(self._held)
+        self._hold_only([])
         for message in held:
             self._place(message)
 

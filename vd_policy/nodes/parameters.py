@@ -44,7 +44,7 @@ def parameters_file(settings_class: type) -> str:
         if help_text := _describe(field):
             lines.append(f"    # {help_text}")
         value = defaults[field.name]
-        unset = value is None or value == {}  # neither can stand in a parameter file
+        unset = value is None or value in ({}, [])  # none of these can stand in a parameter file
         lines.append(f"    # {field.name}:" if unset else f"    {field.name}: {json.dumps(value)}")  # JSON is YAML
     return "\n".join(lines) + "\n"
 
@@ -86,6 +86,6 @@ def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in nested.items():
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{name}.")
-        elif value is not None:
+        elif value is not None and value != []:
             flat[prefix + name] = value
     return flat

@@ -23,16 +23,23 @@ from vd_policy.base.settings import setting
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.storage import check_space
 from vd_policy.messages.outcome import decode_outcome
-from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, JOINT_STATES, OUTCOME, RECORDED, TRAJECTORY
+from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, JOINT_STATES, OUTCOME, RECORDED, TOPICS, TRAJECTORY
 from vd_policy.nodes.byte_queue import ByteQueue
 from vd_policy.nodes.diagnostics import OK, WARN, Diagnostics
-from vd_policy.nodes.episodes import EpisodeRecorder, Raw, raw_message
+from vd_policy.nodes.episodes import EpisodeRecorder
+from vd_policy.nodes.extra_topics import ExtraTopics
 from vd_policy.nodes.parameters import declare
+from vd_policy.nodes.raw import Raw, raw_message, stamp_in_front
 from vd_policy.nodes.ros import LOSSLESS_DEPTH, Finished, run, serve, steady_timer, subscribe
+from vd_policy.nodes.session import SessionRecorder
 from vd_policy.sim.tasks import load_task
 
 NEEDED = (JOINT_STATES, COLOR, DEPTH, OUTCOME, COMMAND, TRAJECTORY)
 """Somebody must publish these before an episode is begun."""
+EPISODE, SESSION = "episode", "session"
+QUEUE_DEPTH = 2000
+"""Two seconds of joint states at 1000 Hz, so that a busy machine loses none."""
+IMAGE_QUEUE_DEPTH = LOSSLESS_DEPTH
 CALM_BYTES = 8e6
 """With more than this waiting for the disk, the next episode is not asked for."""
 
@@ -50,6 +57,10 @@ class RecorderSettings:
     samples: int = setting(0, "end after so many recorded steps; 0 = never", minimum=0)
     episodes: int = setting(0, "end after so many recorded episodes; 0 = never", minimum=0)
     autostart: bool = setting(True, "record at once; otherwise wait for recorder/start")
+    bag: str = setting(EPISODE, "one an episode, as task/outcome says; or one a session, from recorder/start to stop",
+                       choices=(EPISODE, SESSION))  # fmt: skip
+    extra_topics: tuple[str, ...] = setting((), "more topics to record: standard message types, other cameras for one")
+    compress: bool = setting(True, "zstd chunks, lossless; false takes less of a core and more of the disk")
     lossless: bool = setting(True, "ask for images reliably; false for a camera that publishes best effort")
     paced: bool = setting(False, "call sim/reset for each next episode, so that the sim cannot outrun the disk")
     queue_mb: float = setting(256.0, "messages waiting for the disk, at most [MB]", minimum=1.0)
@@ -87,8 +98,7 @@ class RecorderNode(Node):
         super().__init__("recorder", automatically_declare_parameters_from_overrides=True)
         self.settings = s = declare(self, RecorderSettings)
         self._directory = Path(s.out).expanduser()
-        self._recorder = EpisodeRecorder(self._prepared(self._directory), self._info(), samples=s.samples,
-                                         episodes=s.episodes, min_free_bytes=self._min_free_bytes)  # fmt: skip
+        self._recorder = self._made(self._prepared(self._directory))
         self._recorder.recording = s.autostart
         self._diagnostics = Diagnostics(self)
         self._queue = ByteQueue(s.queue_mb * 1e6)
@@ -97,8 +107,10 @@ class RecorderNode(Node):
         self._thread = threading.Thread(target=self._write, name="writer")
         self._thread.start()
         for topic in RECORDED:
-            depth = LOSSLESS_DEPTH if s.lossless else None
-            subscribe(self, topic, partial(self._take, topic), reliable=s.lossless or None, depth=depth, raw=True)
+            depth = IMAGE_QUEUE_DEPTH if TOPICS[topic].subscribe_as_sensor else QUEUE_DEPTH
+            subscribe(self, topic, partial(self._take, topic), reliable=s.lossless or None, depth=depth, raw=True,
+                      on_lost=partial(self._lost, topic))  # fmt: skip
+        self._extra = ExtraTopics(self, s.extra_topics, self._take_extra, self._lost, IMAGE_QUEUE_DEPTH)
         self._pacer = Pacer(self) if s.paced else None
         serve(self, "recorder/start", partial(self._switch, True))
         serve(self, "recorder/stop", partial(self._switch, False))
@@ -115,6 +127,16 @@ class RecorderNode(Node):
         check_space(directory, self._min_free_bytes)
         return directory
 
+    def _made(self, directory: Path) -> EpisodeRecorder | SessionRecorder:
+        s = self.settings
+        if s.bag == SESSION:
+            if s.samples or s.paced:
+                raise BadInput("bag", SESSION, "episode, with samples or paced", "a session has no steps to count")
+            return SessionRecorder(directory, self._info(), episodes=s.episodes, min_free_bytes=self._min_free_bytes,
+                                   compress=s.compress)  # fmt: skip
+        return EpisodeRecorder(directory, self._info(), samples=s.samples, episodes=s.episodes,
+                               min_free_bytes=self._min_free_bytes, compress=s.compress)  # fmt: skip
+
     def _info(self) -> EpisodeInfo:
         s, task, robot = self.settings, load_task(self.settings.task), load_robot(self.settings.robot)
         return EpisodeInfo(task=task.task, robot=robot.name, joints=robot.joints, max_step_rad=task.max_step_rad,
@@ -129,6 +151,15 @@ class RecorderNode(Node):
                 self._pacer.heard(message)
                 self._pace()
         self._enqueue(len(cdr), partial(self._recorder.take, message, self._ready))
+
+    def _take_extra(self, topic: str, kind: str, latched: bool, headed: bool, cdr: bytes) -> None:
+        message = Raw(topic, stamp_in_front(cdr) if headed else 0, cdr, time.time_ns(), kind, latched)
+        self._enqueue(len(cdr), partial(self._recorder.take, message))
+
+    def _lost(self, topic: str, count: int) -> None:
+        """DDS gave messages up before they reached this node."""
+        self._diagnostics.counts["lost"] += count
+        self._diagnostics.counts[f"lost {topic}"] += count
 
     def _enqueue(self, size: int, action: Callable[[], Any]) -> None:
         if not self._queue.put(size, action):
@@ -146,7 +177,9 @@ class RecorderNode(Node):
             self._recorder.recording = on
 
         self._enqueue(0, switch)
-        return f"recording to {self._directory}" if on else "stopped; the open episode is dropped"
+        if on:
+            return f"recording to {self._directory}"
+        return f"stopped; the open {'session is saved' if self.settings.bag == SESSION else 'episode is dropped'}"
 
     def _write(self) -> None:
         """The writer thread: one action after another until the queue is closed."""
@@ -163,18 +196,28 @@ class RecorderNode(Node):
         recorder, counts = self._recorder, self._diagnostics.counts
         counts.update({name: n - counts[name] for name, n in dict(recorder.counts).items()})
         self._diagnostics.values["queue_mb"] = f"{self._queue.bytes / 1e6:.1f}"
+        self._diagnostics.values["cpu_s"] = f"{time.process_time():.3f}"
         if recorder.target_reached:
             raise Finished
         self._pace()
+        self._extra.look()
+        self._tell_state()
+
+    def _tell_state(self) -> None:
+        counts, waiting = self._diagnostics.counts, self._extra.waiting
         if counts["overflow"]:
             self._diagnostics.state(WARN, "the disk is too slow: messages were dropped")
+        elif counts["lost"]:
+            self._diagnostics.state(WARN, "messages were lost on the way here: see the counts")
+        elif not self._recorder.recording:
+            self._diagnostics.state(OK, "waiting for recorder/start")
+        elif waiting:
+            self._diagnostics.state(WARN, f"recording to {self._directory}; nobody publishes {', '.join(waiting)}")
         else:
-            self._diagnostics.state(
-                OK, f"recording to {self._directory}" if recorder.recording else "waiting for recorder/start"
-            )
+            self._diagnostics.state(OK, f"recording to {self._directory}")
 
     def close(self) -> None:
-        """Write what is queued and close what is whole; the open episode is dropped."""
+        """Write what is queued and close what is whole; an open episode is dropped, an open session kept."""
         self._queue.close()
         self._thread.join()
         counts = self._recorder.counts

@@ -94,29 +94,47 @@ def subscribe(
     reliable: bool | None = None,
     depth: int | None = None,
     raw: bool = False,
+    on_lost: Callable[[int], None] | None = None,
 ) -> Subscription:
-    """A subscription with the type and QoS of the topic table; an incompatible publisher is logged with both profiles.
+    """A subscription with the type and QoS of the topic table; see `subscription`.
 
     Args:
         reliable: another reliability than the table's, where images are taken as sensor data so that a camera that
             publishes best effort is heard too.
         depth: another queue length.
         raw: hand over the serialised bytes.
+        on_lost: called with the number of messages that DDS lost on the way.
     """
     topic = TOPICS[topic_name]
     if reliable is None:
         reliable = topic.reliable and not topic.subscribe_as_sensor
     wanted = profile(topic, reliable=reliable, depth=depth)
+    return subscription(node, message_class(topic.type), topic.name, callback, wanted, raw=raw, on_lost=on_lost)
+
+
+def subscription(
+    node: Node,
+    message: type,
+    name: str,
+    callback: Callable[[Any], None],
+    wanted: QoSProfile,
+    *,
+    raw: bool = False,
+    on_lost: Callable[[int], None] | None = None,
+) -> Subscription:
+    """Any subscription; an incompatible publisher is logged with both profiles."""
 
     def incompatible(_event: Any) -> None:
-        offers = node.get_publishers_info_by_topic(node.resolve_topic_name(topic.name))
+        offers = node.get_publishers_info_by_topic(node.resolve_topic_name(name))
         offered = "; ".join(f"{o.node_name} offers {_describe(o.qos_profile)}" for o in offers)
-        node.get_logger().error(f"{topic.name}: incompatible QoS: this node asks {_describe(wanted)}; {offered}")
+        node.get_logger().error(f"{name}: incompatible QoS: this node asks {_describe(wanted)}; {offered}")
 
-    events = SubscriptionEventCallbacks(incompatible_qos=incompatible)
-    return node.create_subscription(
-        message_class(topic.type), topic.name, callback, wanted, event_callbacks=events, raw=raw
-    )
+    def lost(event: Any) -> None:
+        if on_lost is not None:
+            on_lost(event.total_count_change)
+
+    events = SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost if on_lost else None)
+    return node.create_subscription(message, name, callback, wanted, event_callbacks=events, raw=raw)
 
 
 def serve(node: Node, name: str, action: Callable[[], str]) -> Service:
