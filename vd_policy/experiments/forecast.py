@@ -65,7 +65,7 @@ class Forecast:
         before = sum(self._seconds[name] * share for name, share in self._first.items())
         made, elapsed = self.done_s - before, time.monotonic() - self._began
         speed = made / elapsed if made > 0.02 * self.total_s else self._workers
-        return (self.total_s - self.done_s) / speed
+        return max(0.0, self.total_s - self.done_s) / speed
 
 
 def _rates(jobs: Iterable[Job], root: Path) -> dict[str, float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from vd_policy.base.errors import BadInput
 from vd_policy.experiments.jobs import METHODS, CloneJob, TrainJob
 from vd_policy.experiments.scale import Scale
+from vd_policy.learning.cloning import CloningSettings
 
 FULL_SAMPLES = 8000
 """The paper's number of demonstrations; a scale replaces it, and its halves with it."""
@@ -39,7 +40,7 @@ class Sweep:
 
     initial_std: tuple[float, ...] = (0.1,)
     """Exploration that RL starts from [action units]."""
-    l2_weight: tuple[float, ...] = (3e-4,)
+    l2_weight: tuple[float, ...] = (CloningSettings().l2_weight,)
     """Weight of the sum of squares; concerns ``l2`` alone."""
 
 

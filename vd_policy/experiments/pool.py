@@ -15,8 +15,8 @@ from vd_policy.experiments.jobs import Job
 
 JOIN_TIMEOUT_S = 10.0
 
-Progress = Callable[[Job, float], None]
-"""Called with a job and the share of it that is done; 1 when it has ended well."""
+Progress = Callable[[Job, float, bool], None]
+"""Called with a job, the share of it that is done, and whether it has ended well."""
 
 
 def run_jobs(jobs: Sequence[Job], root: Path, *, workers: int, progress: Progress) -> None:
@@ -38,13 +38,13 @@ def run_jobs(jobs: Sequence[Job], root: Path, *, workers: int, progress: Progres
                 process = running[connection]
                 message = process.receive()
                 if isinstance(message, float):
-                    progress(process.job, message)
+                    progress(process.job, message, False)
                     continue
                 del running[connection]
                 if message:
                     failed[process.job.name] = message
                 else:
-                    progress(process.job, 1.0)
+                    progress(process.job, 1.0, True)
     finally:
         for process in running.values():
             process.stop()

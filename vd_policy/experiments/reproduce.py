@@ -98,9 +98,9 @@ def _phase(what: str, jobs: Sequence[Job], out: Path, workers: int, watcher: Wat
     run_jobs(left, out, workers=workers, progress=_follow(forecast, watcher))
 
 
-def _follow(forecast: Forecast, watcher: Watcher) -> Callable[[Job, float], None]:
-    def progress(job: Job, share: float) -> None:
-        forecast.update(job, share)
-        watcher.advance(forecast.done_s, forecast.left_s(), job.name if share >= 1.0 else "")
+def _follow(forecast: Forecast, watcher: Watcher) -> Callable[[Job, float, bool], None]:
+    def progress(job: Job, share: float, ended: bool) -> None:
+        forecast.update(job, min(share, 1.0))
+        watcher.advance(forecast.done_s, forecast.left_s(), job.name if ended else "")
 
     return progress

@@ -25,7 +25,7 @@ class Scale:
 
 
 SCALES = {
-    "small": Scale(image_size=64, samples=2000, steps=60_000, vd_epochs=100, epochs=50, evaluate_every=10_000,
+    "small": Scale(image_size=64, samples=2000, steps=60_000, vd_epochs=60, epochs=30, evaluate_every=6_000,
                    episodes=100),
     "paper": Scale(image_size=128, samples=8000, steps=500_000, vd_epochs=200, epochs=100, evaluate_every=50_000,
                    episodes=100),

@@ -33,8 +33,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help="of RL: a name in config/recipes or a YAML file (trpo, the paper's)")  # fmt: skip
     parser.add_argument("--initial-std", type=number(0.001, 1.0), nargs="+", default=[0.1], metavar="X",
                         help="exploration that RL starts from, in action units; several are a sweep (0.1)")
-    parser.add_argument("--l2-weight", type=number(0.0, 1.0), nargs="+", default=[3e-4], metavar="X",
-                        help="weight of L2; several are a sweep (0.0003)")  # fmt: skip
+    parser.add_argument("--l2-weight", type=number(0.0, 1.0), nargs="+", default=None, metavar="X",
+                        help="weight of L2; several are a sweep (as pretrain --method l2)")  # fmt: skip
     parser.add_argument("--steps", type=whole(1), default=None, metavar="N", help="environment steps of RL")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a number of the scale")
     parser.add_argument("--workers", type=whole(1, 256), default=2, metavar="K", help="jobs at a time (2)")
@@ -65,7 +65,8 @@ def _plan(args: argparse.Namespace) -> Plan:
     changes = parse_changes(args.set) | ({} if args.steps is None else {"steps": args.steps})
     scale = replaced(SCALES[args.scale], changes, "--set")
     seeds = [args.seed + i for i in range(args.seeds)]
-    sweep = Sweep(tuple(args.initial_std), tuple(args.l2_weight))
+    weights = {} if args.l2_weight is None else {"l2_weight": tuple(args.l2_weight)}
+    sweep = Sweep(initial_std=tuple(args.initial_std), **weights)
     return make_plan(args.figure, scale, seeds=seeds, recipe=args.recipe, sweep=sweep, only=args.only)
 
 

@@ -1,0 +1,123 @@
+"""What an iteration of TRPO costs: dense and pruned, at two image sizes; and one update beside sb3-contrib's.
+
+Both implementations get the same rollouts and the same two networks. CPU time is compared, not wall time, so that the
+ratios survive a busy machine. sb3-contrib's figures are there where the extra ``bench`` is installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+from vd_policy.base.episode import Episode
+from vd_policy.experiments.bench_policy import UNITS_LEFT, unit_masks
+from vd_policy.learning.collector import ProcessCollector
+from vd_policy.learning.critic import CriticSettings
+from vd_policy.learning.trpo import TRPO, TRPOSettings
+from vd_policy.policy.actor import GaussianActor
+from vd_policy.policy.gaussian import GaussianPolicy, new_policy
+from vd_policy.policy.observation import ObservationSpec
+from vd_policy.policy.prune import masked, prune
+from vd_policy.sim.env import ArmEnv
+
+STEPS = 200
+"""Environment steps of an iteration (section V-A)."""
+AT_ONCE = TRPOSettings(batch_steps=STEPS, critic=CriticSettings(warmup_batches=0))
+"""The defaults, but for the warm-up, so that the first update already moves the policy."""
+
+
+def bench_trpo(sizes: tuple[int, ...] = (64, 128), *, rounds: int = 3, seed: int = 0) -> dict[str, float]:
+    """Time iterations of 200 environment steps, one thread.
+
+    Args:
+        sizes: rows and columns of the images; the last one is compared with sb3-contrib.
+        rounds: repetitions, of which the median is reported.
+        seed: of networks, masks and rollouts.
+
+    Returns:
+        ``collect``, ``update`` and ``iteration`` CPU seconds of a dense and a pruned policy at each size, their ratio,
+        the time that the robot needs for the steps, and the ratios to sb3-contrib.
+    """
+    figures: dict[str, float] = {}
+    for size in sizes:
+        figures |= _iterations(size, rounds, seed)
+    if importlib.util.find_spec("sb3_contrib"):
+        figures |= _side_by_side(sizes[-1], rounds, seed)
+    return figures
+
+
+def _iterations(size: int, rounds: int, seed: int) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    make_env = partial(ArmEnv, image_height=size, image_width=size)
+    dense = new_policy(_spec(size), seed=seed)
+    pruned = prune(masked(dense, unit_masks(dense, UNITS_LEFT, seed)))[0]
+    with ProcessCollector(make_env, seed=seed) as collector:
+        for name, policy in (("dense", dense), ("pruned", pruned)):
+            times = [_iteration(policy, collector) for _ in range(rounds)]
+            for part, values in zip(("collect", "update", "iteration"), zip(*times)):
+                figures[f"{part}_{name}_{size}px_s"] = statistics.median(values)
+    pair = (figures[f"iteration_{name}_{size}px_s"] for name in ("dense", "pruned"))
+    return figures | {f"iteration_{size}px_speedup": next(pair) / next(pair)}
+
+
+def _iteration(policy: GaussianPolicy, collector: ProcessCollector) -> tuple[float, float, float]:
+    """CPU seconds of collecting, of updating and of both, always from the same weights."""
+    learner = TRPO(_copy(policy), AT_ONCE)
+    began = time.process_time()
+    episodes = collector.collect(learner.actor(), STEPS)
+    collected = time.process_time()
+    learner.observe(episodes)
+    learner.update()
+    ended = time.process_time()
+    return collected - began, ended - collected, ended - began
+
+
+def _side_by_side(size: int, rounds: int, seed: int) -> dict[str, float]:
+    """One update on the same rollouts: ours and theirs at their defaults, then with as many Fisher samples."""
+    from vd_policy.experiments.sb3_peer import CG_STEPS, peer_update
+
+    policy = new_policy(_spec(size), seed=seed)
+    with ProcessCollector(partial(ArmEnv, image_height=size, image_width=size), seed=seed) as collector:
+        episodes = collector.collect(GaussianActor(policy), STEPS)
+    equal = TRPOSettings(batch_steps=STEPS, fisher_fraction=1.0, cg_steps=CG_STEPS, critic=AT_ONCE.critic)
+    updates: dict[str, Callable[[], float]] = {
+        "ours": lambda: _update_s(policy, AT_ONCE, episodes),
+        "ours_equal_fisher": lambda: _update_s(policy, equal, episodes),
+        "sb3": lambda: peer_update(_copy(policy), episodes),
+    }
+    times: dict[str, list[float]] = {name: [] for name in updates}
+    for _ in range(rounds):
+        for name, update in updates.items():
+            times[name].append(update())
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {
+        **{f"update_{name}_cpu_s": value for name, value in medians.items()},
+        "update_sb3_to_ours": medians["sb3"] / medians["ours"],
+        "update_sb3_to_ours_equal_fisher": medians["sb3"] / medians["ours_equal_fisher"],
+    }
+
+
+def _update_s(policy: GaussianPolicy, settings: TRPOSettings, episodes: list[Episode]) -> float:
+    learner = TRPO(_copy(policy), settings)
+    learner.observe(episodes)
+    began = time.process_time()
+    learner.update()
+    return time.process_time() - began
+
+
+def _copy(policy: GaussianPolicy) -> GaussianPolicy:
+    copy = GaussianPolicy(policy.spec, policy.settings)
+    copy.load_state_dict(policy.state_dict())
+    return copy
+
+
+def _spec(size: int) -> ObservationSpec:
+    env = ArmEnv(image_height=size, image_width=size)
+    joints, settings = tuple(env.robot.joints), env.settings
+    env.close()
+    zeros, ones = (0.0,) * len(joints), (1.0,) * len(joints)
+    return ObservationSpec(joints, size, size, zeros, ones, settings.camera.far_m, settings.max_step_rad,
+                           1.0 / settings.period_s)  # fmt: skip
