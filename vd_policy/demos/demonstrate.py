@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from vd_policy.arm.expert import Expert, ExpertSettings
+from vd_policy.arm.expert import ExpertSettings
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.files import storage_errors, write_json
 from vd_policy.base.seeds import Seeds
@@ -292,7 +292,7 @@ class Demonstrator:
     def _demonstrate(self, index: int, steps: StepWriter, max_steps: int | None) -> Outcome:
         env, seed = self.env, self._seeds.integer("episode", index)
         obs, info = env.reset(seed=seed)
-        expert = Expert(env.goals(), env.robot.continuous, self._expert)
+        expert = env.expert(self._expert)
         rng = Seeds(seed).rng("expert")
         outcome = self._outcome(index, seed, 0, 0.0, False, False, info)
         steps.observation(obs, env.q, outcome)

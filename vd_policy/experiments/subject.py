@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vd_policy.arm.expert import Expert, ExpertSettings
+from vd_policy.arm.expert import ExpertSettings
 from vd_policy.base.episode import Obs
 from vd_policy.base.errors import BadInput, Missing
 from vd_policy.policy.actor import Act, Actor, GaussianActor, State, UniformActor
@@ -36,7 +36,7 @@ class ExpertActor:
 
     def begin(self, batch: int, rng: Any) -> State:
         """Call after the environment's reset, with a batch of one."""
-        return {"expert": Expert(self._env.goals(), self._env.robot.continuous, self._settings)}
+        return {"expert": self._env.expert(self._settings)}
 
     def act(self, obs: Obs, state: State, *, explore: bool) -> tuple[Act, State]:
         """Eqs. 9-10 in action units; exploring makes no difference."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 
-from vd_policy.arm.expert import Expert, ExpertSettings
+from vd_policy.arm.expert import ExpertSettings
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import setting
@@ -86,7 +86,7 @@ class Demonstrator:
         if episode == self._episode:
             return
         self._env.reset(seed=outcome.seed, options={"cup": outcome.scene})
-        self._expert = Expert(self._env.goals(), self._env.robot.continuous, self._settings)
+        self._expert = self._env.expert(self._settings)
         self._rng = Seeds(outcome.seed).rng("expert")
         self._episode = episode
 

@@ -10,7 +10,6 @@ from vd_policy.messages.outcome import Outcome
 from vd_policy.nodes.lockstep import Moment, outcome_of
 from vd_policy.sim.compositor import Compositor
 from vd_policy.sim.env import ArmEnv
-from vd_policy.sim.scene import Scene
 
 
 class RealTime:
@@ -27,7 +26,7 @@ class RealTime:
         self._speed = np.array(env.robot.speed_limit_rad_s)
         self._max_step = env.settings.max_step_rad
         self._home = np.array(env.robot.home_rad)
-        self._scene = Scene(env.robot)
+        self._scene = env.new_scene()
         self._camera = Compositor(self._scene, env.camera)
         self.homing = False
         self._judged = False

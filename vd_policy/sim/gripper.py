@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -14,12 +15,13 @@ CLOSING_POSES = 12
 """Poses of the fingers between open and closed in which contacts are looked for: 6 mm apart at the tips."""
 OPPOSED = -0.5
 """Two touches hold the cup where the cosine between their directions from its axis is at most this: 120 degrees."""
-CLOSING_PERIOD_S, LIFTING_S = 0.05, 3.0
 FINGER_SPEED_RAD_S = 1.0
-CLOSING_PERIODS = 36
-"""Enough for the fingers to close at that speed, and to settle."""
-SQUEEZE_RAD = 0.15
-"""How far a finger that touches presses on; it then stands like one with a worm gear, which a push does not turn."""
+CLOSING_PERIOD_S, CLOSING_PERIODS = 0.05, 30
+"""Enough for the fingers to close at that speed."""
+PRESS_NM, PRESS_S = 0.5, 0.5
+"""Torque that presses on the cup, a quarter of what a finger stands."""
+LIFTING_POSES, LIFTING_S = 30, 1.5
+"""Targets on the way up: motors that start at full speed would jerk the cup out of the fingers."""
 HELD_SHARE = 0.8
 """A cup is held that rises by at least this share of what the hand does."""
 
@@ -44,7 +46,7 @@ class Gripper:
 
         Nothing moves for it: the fingers are open again afterwards.
         """
-        touches: dict[str, np.ndarray] = {}
+        touches: dict[int, np.ndarray] = {}
         for share in np.linspace(0.0, 1.0, CLOSING_POSES + 1)[1:]:
             self._scene.set_fingers(self._open + share * (self._closed - self._open))
             for finger, direction in self._scene.finger_touches().items():
@@ -59,26 +61,46 @@ class Gripper:
             raised_rad: joint angles that lift the hand without turning it, (J,).
         """
         scene = self._scene
-        self._squeeze()
+        self._close()
+        self._press()
         cup_m, hand_m = scene.cup()[2, 3], scene.effector_m()[2]
-        scene.aim(raised_rad)
-        scene.run(LIFTING_S)
+        start = scene.joints()
+        for share in np.linspace(0.0, 1.0, LIFTING_POSES + 1)[1:]:
+            scene.aim(start + share * (raised_rad - start))
+            scene.run(LIFTING_S / LIFTING_POSES)
         risen_m = scene.effector_m()[2] - hand_m
         return bool(risen_m > 0.0 and scene.cup()[2, 3] - cup_m >= HELD_SHARE * risen_m)
 
-    def _squeeze(self) -> None:
-        """Close each finger until it touches the cup, then a little farther."""
-        scene, stopped = self._scene, np.zeros(len(self._open), bool)
-        targets = self._open.copy()
+    def _close(self) -> None:
+        """Close each finger until it touches the cup: a joint stops where its link or one beyond does."""
+        scene, stopped, targets = self._scene, np.zeros(len(self._open), bool), self._open.copy()
         for _ in range(CLOSING_PERIODS):
-            step = np.minimum(FINGER_SPEED_RAD_S * CLOSING_PERIOD_S, self._closed - targets)
-            targets = np.where(stopped, targets, targets + step)
+            farther = np.minimum(targets + FINGER_SPEED_RAD_S * CLOSING_PERIOD_S, self._closed)
+            targets = np.where(stopped, targets, farther)
             scene.aim_fingers(targets)
             scene.run(CLOSING_PERIOD_S)
-            touching = scene.fingers_touching() & ~stopped
-            targets = np.where(touching, scene.fingers() + SQUEEZE_RAD, targets)
+            touching = np.isin(range(len(stopped)), self._with_parents(scene.finger_touches()))
+            targets = np.where(touching & ~stopped, scene.fingers(), targets)
             stopped |= touching
         scene.aim_fingers(targets)
+
+    def _press(self) -> None:
+        """One finger stands, the ones opposite press on the cup with their outermost touching links.
+
+        Were all to press alike, two fingers would push the third one, and the cup, away.
+        """
+        touches = self._scene.finger_touches()
+        if len(touches) < 2:
+            return
+        whole = np.sum(list(touches.values()), axis=0)
+        standing = min(touches, key=lambda joint: float(touches[joint] @ (whole - touches[joint])))
+        away = [j for j in touches if touches[j] @ touches[standing] < 0.0]
+        pressing = [j for j in away if not any(self._scene.finger_parents[k] == j for k in away)]
+        self._scene.press_fingers({joint: float(self._closed[joint]) for joint in pressing}, PRESS_NM)
+        self._scene.run(PRESS_S)
+
+    def _with_parents(self, touches: Iterable[int]) -> list[int]:
+        return [joint for touching in touches for joint in (touching, self._scene.finger_parents[touching])]
 
 
 def open_hand(spec: RobotSpec) -> np.ndarray:

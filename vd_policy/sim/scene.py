@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,13 @@ PLAIN_LIGHT: Mapping[str, Any] = {"shadow": 0}
 PHYSICS_STEP_S = 1.0 / 240.0
 POSITION_GAIN = 0.5
 """Share of the position error that the motor removes in one physics step: settles within 0.1 s of arriving."""
+RUBBER = 1.0
+"""Coefficient of friction of the fingers' pads."""
+GEARED_INERTIA_KG_M2 = 1e-4
+"""Inertia of a finger's rotor as its gear lets the finger feel it. With the links' alone (1e-6) the solver passes a
+tenth of the motors' torque on to the cup, and no cup is lifted."""
+TOUCH_M = 0.001
+"""A finger this near to the cup counts as touching: under load the gap changes its sign from step to step."""
 SUB_STEP_RAD = math.pi / 40
 """Largest joint motion between two collision queries of a sweep: 8 queries, 0.1 ms, for a step of pi/5. The table is a
 solid block 0.5 m deep, so nothing passes through between two of them."""
@@ -50,6 +58,8 @@ class Scene:
         self._cup_centre = np.array(bullet.getDynamicsInfo(self._cup, -1, physicsClientId=self._client)[3])
         self._name_parts()
         self._choose_contacts()
+        if cup_is_solid:
+            self._make_fingers_strong()
         self.set_fingers(self._fingers_rad)
         self.aim_fingers(self._fingers_rad)
         self.set_joints(np.array(spec.home_rad))
@@ -71,6 +81,12 @@ class Scene:
         self._finger_links = {self._links[index] for index in self._fingers}
         self._effector = next(i for i, name in self._links.items() if name == self.spec.end_effector)
 
+    @cached_property
+    def finger_parents(self) -> tuple[int, ...]:
+        """For each finger joint, the finger joint that carries it; -1 for one on the hand."""
+        infos = [self._bullet.getJointInfo(self._arm, i, physicsClientId=self._client) for i in self._fingers]
+        return tuple(self._fingers.index(info[16]) if info[16] in self._fingers else -1 for info in infos)
+
     def _choose_contacts(self) -> None:
         """Leave out what always touches (the foot on the table, parts of one hand) and a cup that is only seen."""
         ignore = [(self._arm, self._table, -1, -1)]
@@ -81,6 +97,12 @@ class Scene:
             ignore += [(self._cup, self._arm, -1, link) for link in self._links]
         for body_a, body_b, link_a, link_b in ignore:
             self._bullet.setCollisionFilterPair(body_a, body_b, link_a, link_b, 0, physicsClientId=self._client)
+
+    def _make_fingers_strong(self) -> None:
+        inertia = [GEARED_INERTIA_KG_M2] * 3
+        for link in self._fingers:
+            self._bullet.changeDynamics(self._arm, link, lateralFriction=RUBBER, localInertiaDiagonal=inertia,
+                                        physicsClientId=self._client)  # fmt: skip
 
     def hide_table(self) -> None:
         """Leave the table out of images from now on; TinyRenderer skips what has no opacity."""
@@ -153,15 +175,16 @@ class Scene:
         link, _, other = (contact or "").partition(":")
         return other == "cup" and link in self._finger_links
 
-    def finger_touches(self) -> dict[str, np.ndarray]:
-        """The finger links that touch the cup where everything is: unit vectors from its axis towards them, (3,)."""
+    def finger_touches(self) -> dict[int, np.ndarray]:
+        """Where fingers touch the cup: by finger joint (its place in the robot's list), unit vectors from the cup's
+        axis to the touch of that joint's link, (3,)."""
         self._bullet.performCollisionDetection(physicsClientId=self._client)
         cup, touches = self.cup(), {}
         for point in self._bullet.getContactPoints(self._arm, self._cup, physicsClientId=self._client):
-            if point[8] <= 0.0 and self._links[point[3]] in self._finger_links:
+            if point[8] <= TOUCH_M and point[3] in self._fingers:
                 away = np.array(point[6]) - cup[:3, 3]
                 away -= (away @ cup[:3, 2]) * cup[:3, 2]
-                touches[self._links[point[3]]] = away / max(float(np.linalg.norm(away)), 1e-9)
+                touches[self._fingers.index(point[3])] = away / max(float(np.linalg.norm(away)), 1e-9)
         return touches
 
     def _part(self, body: int, link: int) -> str:
@@ -194,12 +217,6 @@ class Scene:
         """Angles of the finger joints [rad]."""
         states = self._bullet.getJointStates(self._arm, self._fingers, physicsClientId=self._client)
         return np.array([state[0] for state in states])
-
-    def fingers_touching(self) -> np.ndarray:
-        """For each finger joint, whether its link or one beyond touches the cup, bool."""
-        touching = {index for index in self._fingers if self._links[index] in self.finger_touches()}
-        parents = {i: self._bullet.getJointInfo(self._arm, i, physicsClientId=self._client)[16] for i in touching}
-        return np.array([index in touching or index in parents.values() for index in self._fingers])
 
     def drive(self, target: np.ndarray, duration_s: float) -> tuple[np.ndarray, str | None]:
         """Move under position control at the real speed limits, stopping at the first contact with what stands fast.
@@ -243,16 +260,22 @@ class Scene:
         for index, angle in zip(self._fingers, angles):
             self._set_motor(index, angle)
 
+    def press_fingers(self, angles: Mapping[int, float], torque_nm: float) -> None:
+        """Let some finger joints press towards angles [rad] with no more than a torque [N m]; the others stand."""
+        for joint, angle in angles.items():
+            self._set_motor(self._fingers[joint], angle, torque_nm)
+
     def set_fingers(self, angles: Sequence[float] | np.ndarray) -> None:
         """Put the fingers at angles [rad], at rest."""
         for index, angle in zip(self._fingers, angles):
             self._bullet.resetJointState(self._arm, index, angle, physicsClientId=self._client)
 
-    def _set_motor(self, index: int, angle: float) -> None:
+    def _set_motor(self, index: int, angle: float, torque_nm: float | None = None) -> None:
         """Position control within the URDF's speed and torque; without a speed PyBullet jumps to the target."""
         self._bullet.setJointMotorControl2(
             self._arm, index, self._bullet.POSITION_CONTROL, targetPosition=angle, positionGain=POSITION_GAIN,
-            maxVelocity=self._speed[index], force=self._torque[index], physicsClientId=self._client,
+            maxVelocity=self._speed[index], force=self._torque[index] if torque_nm is None else torque_nm,
+            physicsClientId=self._client,
         )  # fmt: skip
 
     def render(self, camera: Camera, light: Mapping[str, Any] = PLAIN_LIGHT) -> tuple[np.ndarray, np.ndarray]:
