@@ -24,6 +24,7 @@ ROS = [
 ]
 EXPORT = ["onnx", "onnxruntime"]
 BENCH = ["sb3-contrib"]
+MINARI = ["minari", "h5py"]
 TEST = [
     "pytest",
     "pytest-timeout",
@@ -86,7 +87,7 @@ setup(
         "tqdm",
         "zstandard",
     ],
-    extras_require={"ros": ROS, "export": EXPORT, "bench": BENCH, "test": [*TEST, *EXPORT]},
+    extras_require={"ros": ROS, "export": EXPORT, "bench": BENCH, "minari": MINARI, "test": [*TEST, *EXPORT, *MINARI]},
     entry_points={
         "console_scripts": [f"{NAME} = {NAME}.cli.main:main", *(f"{node} = {NAME}.nodes.{node}:main" for node in NODES)]
     },

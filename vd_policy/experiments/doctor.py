@@ -36,6 +36,7 @@ OPTIONAL = {
     "cv_bridge": "image encodings beyond rgb8, bgr8, rgba8, bgra8, mono8, 16UC1, 32FC1: needs a full ROS 2",
     "launch_ros": "ros2 launch: needs a full ROS 2; vd_policy up starts the same graph without it",
     "colcon_core": "colcon build: pip install colcon-common-extensions",
+    "minari": "vd_policy export-dataset: pip install 'vd_policy[minari]'",
     "stable_baselines3": "the peers of vd_policy bench: pip install 'vd_policy[bench]'",
 }
 """Modules that the main job works without, and what they are for."""

@@ -103,6 +103,7 @@ class RecorderNode(Node):
         self._diagnostics = Diagnostics(self)
         self._queue = ByteQueue(s.queue_mb * 1e6)
         self._ready = False
+        self._heard: set[str] = set()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._write, name="writer")
         self._thread.start()
@@ -145,12 +146,18 @@ class RecorderNode(Node):
 
     def _take(self, topic: str, cdr: bytes) -> None:
         message = raw_message(topic, cdr, time.time_ns())
+        self._heard.add(topic)
         if topic == OUTCOME:
-            self._ready = self._ready or all(self.count_publishers(name) for name in NEEDED)
+            self._ready = self._ready or self._connected()
             if self._pacer is not None:
                 self._pacer.heard(message)
                 self._pace()
         self._enqueue(len(cdr), partial(self._recorder.take, message, self._ready))
+
+    def _connected(self) -> bool:
+        """An episode that begins now will be whole: a graph that goes on without us is heard on every topic it has."""
+        sent = {name for name in RECORDED if self.count_publishers(name)}
+        return sent.issuperset(NEEDED) and (self.settings.paced or sent <= self._heard)
 
     def _take_extra(self, topic: str, kind: str, latched: bool, headed: bool, cdr: bytes) -> None:
         message = Raw(topic, stamp_in_front(cdr) if headed else 0, cdr, time.time_ns(), kind, latched)
