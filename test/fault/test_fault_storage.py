@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 from demo_bags import INFO, write_episode, write_steps
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.cli.main import main
@@ -25,7 +25,7 @@ from vd_policy.demos import dataset as dataset_module
 from vd_policy.demos.bag import EpisodeWriter, bag_paths, next_index, read_episode, unfinished_paths
 from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate
-from vd_policy.demos.factory import typestore
+from vd_policy.demos.factory import RosbagsFactory, to_cdr, typestore
 from vd_policy.demos.inspect import inspect
 from vd_policy.demos.reader import custom_data, open_bag
 from vd_policy.demos.recover import complete_messages, recover
@@ -416,6 +416,20 @@ def test_a_killed_foreign_recording_is_recovered_without_what_nobody_can_write(t
     assert (salvage.messages, salvage.topics_dropped) == (4, ("/strange",))
     with open_bag(salvage.target) as bag:
         assert bag.counts == {"/cam": 4}
+
+
+def test_a_recovered_recording_latches_what_was_latched(tmp_path):
+    """FAULT 33."""
+    writer = EpisodeWriter(tmp_path / "demos", 0, None)
+    text = to_cdr(RosbagsFactory().make("std_msgs/msg/String", data="a robot"))
+    for topic, latched in (("/robot_description", True), ("/chatter", False)):
+        for t_ns in range(1, 30_000):  # beyond the first chunk, so that some of it is on the disk
+            writer.write_raw(topic, "std_msgs/msg/String", text, t_ns, latched=latched)
+    (salvage,) = recover(tmp_path / "demos")  # it was never closed
+    writer.abort()
+    with Reader(salvage.target) as reader:
+        offered = {c.topic: c.ext.offered_qos_profiles[0].durability.name for c in reader.connections}
+    assert offered == {"/robot_description": "TRANSIENT_LOCAL", "/chatter": "VOLATILE"}
 
 
 @pytest.mark.parametrize("name", ["../../outside.mcap", "/etc/passwd"])

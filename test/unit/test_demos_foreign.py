@@ -10,6 +10,7 @@ import yaml
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from vd_policy.base.errors import BadInput
+from vd_policy.cli.main import main
 from vd_policy.demos.bag import RosbagsFactory
 from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.factory import to_cdr, typestore
@@ -17,6 +18,7 @@ from vd_policy.demos.foreign import MAP_FILE
 from vd_policy.demos.inspect import inspect
 from vd_policy.messages.header import header
 from vd_policy.messages.joints import encode_joints
+from vd_policy.policy.checkpoint import load_run
 
 MAKE = RosbagsFactory()
 TOPICS = {"/arm/joint_states": "sensor_msgs/msg/JointState", "/camera/camera/color/image_raw": "sensor_msgs/msg/Image",
@@ -150,6 +152,17 @@ def test_images_are_scaled_to_the_size_asked_for(tmp_path):
     data = Dataset(tmp_path)
     assert data.rgb.shape[1:] == (2, 3, 3) and data.depth.shape[1:] == (2, 3)
     assert np.array_equal(data.depth[5], depth_at((500 // 66) * 66 / 1000)[:2, :3])
+
+
+def test_a_foreign_bag_trains_a_policy(tmp_path):
+    for name, storage in (("first", StoragePlugin.SQLITE3), ("second", StoragePlugin.MCAP)):
+        record(tmp_path / "demos" / name, storage=storage, mode=CompressionMode.FILE)
+    mapping = {**MAP, "image_height": 16, "image_width": 16, "fit": "stretch"}
+    (tmp_path / "demos" / MAP_FILE).write_text(as_yaml(mapping))
+    words = ["pretrain", str(tmp_path / "demos"), "--method", "none", "--epochs", "1", "--out", str(tmp_path / "run")]
+    assert main(words) == 0
+    spec = load_run(tmp_path / "run").spec
+    assert (spec.joints, spec.image_height, spec.rate_hz) == (("elbow", "shoulder"), 16, 10.0)
 
 
 def test_a_sensor_that_came_ten_times_more_rarely_than_usual_is_named(tmp_path):

@@ -44,6 +44,8 @@ class RawMessage(NamedTuple):
     log_ns: int
     """When it was received [ns]."""
     cdr: bytes
+    latched: bool = False
+    """Its publisher kept it for late subscribers; told only by `recover`."""
 
 
 @dataclass(frozen=True)

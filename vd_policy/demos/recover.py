@@ -7,6 +7,7 @@ copied badly may miss its end. Chunks are unpacked as far as they go, messages t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -103,7 +104,8 @@ def _salvage(source: Path, symptom: str, out: Path, family: EpisodeInfo | None) 
     dropped = tuple(sorted({m.topic for m in messages} - {m.topic for m in known}))
     with EpisodeWriter(out, _free_index(bag, out), _info(source, bag, family)) as writer:
         for message in sorted(known, key=lambda m: m.log_ns):
-            writer.write_raw(_written_name(message.topic), message.type_name, message.cdr, message.log_ns)
+            name, kind = _written_name(message.topic), message.type_name
+            writer.write_raw(name, kind, message.cdr, message.log_ns, latched=message.latched)
         target = writer.close({"recovered_from": source.name})
     steps = writer.last_outcome.step if writer.last_outcome is not None else 0
     return Salvage(source, target, len(known), steps, dropped, symptom)
@@ -146,7 +148,14 @@ def complete_messages(file: Path) -> Iterator[RawMessage]:
                 channels[record.id] = record
             elif isinstance(record, Message) and record.channel_id in channels:
                 channel = channels[record.channel_id]
-                yield RawMessage(channel.topic, schemas.get(channel.schema_id, ""), record.log_time, record.data)
+                kind, latched = schemas.get(channel.schema_id, ""), _is_latched(channel)
+                yield RawMessage(channel.topic, kind, record.log_time, record.data, latched)
+
+
+def _is_latched(channel: Channel) -> bool:
+    """Whether the QoS that rosbag2 keeps with a channel is transient local: 1 up to version 8, in words after it."""
+    durability = re.search(r"durability: *(\w+)", channel.metadata.get("offered_qos_profiles", ""))
+    return durability is not None and durability.group(1) in ("1", "transient_local")
 
 
 def _whole_records(stream: BinaryIO) -> Iterator[Any]:
