@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from commander import HOME, Commander
 from ros_graph import RosGraph
 
@@ -33,14 +34,15 @@ def steps_of(commander: Commander) -> list[tuple[int, int]]:
     return [(outcome.episode, outcome.step) for _, outcome in commander.outcomes()]
 
 
-def test_two_resets_at_once_in_the_middle_of_a_step_begin_one_episode(ros: RosGraph) -> None:
+@pytest.mark.parametrize("task", ["reach", "grasp"])
+def test_two_resets_at_once_in_the_middle_of_a_step_begin_one_episode(ros: RosGraph, task: str) -> None:
     """FAULTS 40."""
-    commander = moving(ros)
+    commander = moving(ros, task=task)
     commander.send(HOME + 0.1)  # a step is on its way while the resets arrive
     assert all(answer.success for answer in ros.probe.calls("sim/reset", 2))
     ros.wait_for(lambda: commander.outcome.episode == 1, "the next episode")
     obs, outcome, _ = commander.observation()
-    env = ArmEnv(**SIZE)
+    env = ArmEnv(task, **SIZE)
     expected, info = env.reset(seed=Seeds(SEED).integer("episode", 1))
     assert (outcome.episode, outcome.step, outcome.reward) == (1, 0, 0.0)
     assert outcome.scene == tuple(info["scene"])

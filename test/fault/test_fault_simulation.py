@@ -1,4 +1,4 @@
-"""Faults of the simulation: FAULTS 37 (URDF and configuration), 38 and 39."""
+"""Faults of the simulation: FAULTS 16 (limits), 37 (URDF and configuration), 38 and 39."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from vd_policy.base.resources import resource
 from vd_policy.sim.bullet import load_bullet
 from vd_policy.sim.env import ArmEnv
 
+BOTH_TASKS = pytest.mark.parametrize("task", ["reach", "grasp"])
 SMALL = {"image_height": 16, "image_width": 16}
 
 
@@ -65,35 +66,54 @@ def test_a_robot_file_that_makes_no_sense_is_refused_by_name(tmp_path, changes: 
         load_robot(write_robot(tmp_path, changes))
 
 
+@BOTH_TASKS
 @pytest.mark.parametrize(
     "cup", [(0.9, 0.0, 0.0), (0.4, 0.5, 0.0), (0.4, 0.0, 0.3), (0.4, 0.0), (float("nan"), 0.0, 0.0), "left"]
 )
-def test_a_cup_outside_the_region_is_refused_with_the_region(cup: tuple[float, ...] | str) -> None:
+def test_a_cup_outside_the_region_is_refused_with_the_region(cup: tuple[float, ...] | str, task: str) -> None:
     """FAULTS 38."""
     with pytest.raises(BadInput, match="x from 0.3 to 0.65 and y from -0.35 to 0.35"):
-        ArmEnv(**SMALL).reset(options={"cup": cup})
+        ArmEnv(task, **SMALL).reset(options={"cup": cup})
 
 
-def test_a_cup_in_the_region_but_out_of_the_arms_reach_is_refused() -> None:
+@BOTH_TASKS
+def test_a_cup_in_the_region_but_out_of_the_arms_reach_is_refused(task: str) -> None:
     """FAULTS 38: the far corners of the region are 74 cm away, 4 cm too far to point straight down."""
     with pytest.raises(BadInput, match="within reach of j2n6s300"):
-        ArmEnv(**SMALL).reset(options={"cup": (0.65, 0.35, 0.0)})
+        ArmEnv(task, **SMALL).reset(options={"cup": (0.65, 0.35, 0.0)})
 
 
-def test_cups_drawn_out_of_reach_are_drawn_again() -> None:
+@BOTH_TASKS
+def test_cups_drawn_out_of_reach_are_drawn_again(task: str) -> None:
     """FAULTS 38: in a region of which the arm reaches a part, every cup that is drawn has goals."""
-    env = ArmEnv(**SMALL, overrides={"cup_region_m": [[0.60, 1.00], [-0.40, 0.40]]})
+    env = ArmEnv(task, **SMALL, overrides={"cup_region_m": [[0.60, 1.00], [-0.40, 0.40]]})
     for seed in range(15):
         _, info = env.reset(seed=seed)
         assert len(env.goals()) >= 1
         assert np.hypot(*info["scene"][:2]) < 0.75
 
 
-def test_a_region_wholly_out_of_reach_is_refused_instead_of_searched_forever() -> None:
+@BOTH_TASKS
+def test_a_region_wholly_out_of_reach_is_refused_instead_of_searched_forever(task: str) -> None:
     """FAULTS 38."""
-    env = ArmEnv(**SMALL, overrides={"cup_region_m": [[2.0, 2.1], [0.0, 0.1]]})
+    env = ArmEnv(task, **SMALL, overrides={"cup_region_m": [[2.0, 2.1], [0.0, 0.1]]})
     with pytest.raises(BadInput, match="cup_region_m"):
         env.reset(seed=0)
+
+
+@BOTH_TASKS
+def test_a_target_beyond_the_largest_step_or_a_joint_limit_moves_the_arm_no_farther(task: str) -> None:
+    """FAULTS 16."""
+    env = ArmEnv(task, **SMALL)
+    env.reset(seed=0)
+    *_, info = env.step_to(env.q + np.array([3.0, 0.0, 0.0, -9.0, 0.0, 0.0]))
+    assert np.allclose(info["applied"], [1.0, 0.0, 0.0, -1.0, 0.0, 0.0])
+    env.reset(seed=0)
+    reasons = []
+    for _ in range(3):
+        *_, info = env.step(np.array([0.0, 0.0, -0.5, -1.0, 0.0, 0.0]))
+        reasons.append(info["reason"])
+    assert env.q[2] == env.robot.lower_rad[2] and "limit:j2n6s300_joint_3" in reasons
 
 
 def test_a_missing_pybullet_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from vd_policy.arm.expert import Expert
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.sim.env import ArmEnv
 from vd_policy.sim.tasks import load_task
@@ -28,7 +27,7 @@ DIGEST = """
 import sys
 sys.path.insert(0, {tests!r})
 from test_sim_env import digest
-print(digest({motion!r}))
+print(digest({motion!r}, {task!r}))
 """
 
 
@@ -36,9 +35,12 @@ def small(**options) -> ArmEnv:
     return ArmEnv(**{**SMALL, **options})
 
 
-def digest(motion: str = "kinematic") -> str:
+TASKS_AND_MOTIONS = [(task, motion) for task in ("reach", "grasp") for motion in ("kinematic", "position")]
+
+
+def digest(motion: str = "kinematic", task: str = "reach") -> str:
     """SHA-256 of every observation, reward and ending of three random episodes."""
-    env, total, rng = small(motion=motion, horizon=4), hashlib.sha256(), np.random.default_rng(0)
+    env, total, rng = small(task=task, motion=motion, horizon=4), hashlib.sha256(), np.random.default_rng(0)
     for seed in (3, 1, 2):
         obs, _ = env.reset(seed=seed)
         over = False
@@ -54,7 +56,7 @@ def digest(motion: str = "kinematic") -> str:
 def run_expert(env: ArmEnv, seed: int) -> tuple[list[np.ndarray], dict]:
     """The noiseless expert's joint angles after each step, and the last info."""
     env.reset(seed=seed)
-    expert, path, over = Expert(env.goals(), env.robot.continuous), [], False
+    expert, path, over = env.expert(), [], False
     while not over:
         action = expert.decide(env.q) / env.settings.max_step_rad
         _, _, terminated, truncated, info = env.step(action)
@@ -68,10 +70,11 @@ def env() -> ArmEnv:
     return small()
 
 
-def test_gymnasiums_checker_passes_without_a_warning() -> None:
+@pytest.mark.parametrize("name", ["Reach-v0", "Grasp-v0"])
+def test_gymnasiums_checker_passes_without_a_warning(name: str) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        check_env(gymnasium.make("vd_policy.sim:vd_policy/Reach-v0", **SMALL, render_mode="rgb_array").unwrapped)
+        check_env(gymnasium.make(f"vd_policy.sim:vd_policy/{name}", **SMALL, render_mode="rgb_array").unwrapped)
     assert [str(w.message) for w in caught] == []
 
 
@@ -85,16 +88,21 @@ def test_observations_are_raw_images_millimetres_and_joint_angles_at_home() -> N
     assert info["reason"] == "" and not info["success"] and not info["failure"]
 
 
-@pytest.mark.parametrize("motion", ["kinematic", "position"])
-def test_two_processes_produce_the_same_bits(motion: str, request: pytest.FixtureRequest) -> None:
-    script = DIGEST.format(tests=str(request.path.parent), motion=motion)
+@pytest.mark.parametrize(("task", "motion"), TASKS_AND_MOTIONS)
+def test_two_processes_produce_the_same_bits(task: str, motion: str, request: pytest.FixtureRequest) -> None:
+    script = DIGEST.format(tests=str(request.path.parent), motion=motion, task=task)
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert other.stdout.strip() == digest(motion)
+    assert other.stdout.strip() == digest(motion, task)
 
 
-@pytest.mark.parametrize("motion", ["kinematic", "position"])
-def test_an_episode_does_not_depend_on_what_came_before_it(motion: str) -> None:
-    fresh, used = small(motion=motion), small(motion=motion)
+@pytest.mark.parametrize(("task", "motion"), TASKS_AND_MOTIONS)
+def test_an_episode_does_not_depend_on_what_came_before_it(task: str, motion: str) -> None:
+    fresh, used = (small(task=task, motion=motion, overrides={"end_on_contact": False}) for _ in range(2))
+    used.reset(seed=8)
+    for _ in range(6):
+        used.step_to(used.q + used.expert().decide(used.q))
+        if not used._running:
+            break
     used.reset(seed=9)
     for _ in range(3):
         used.step(np.full(6, 0.2))
