@@ -48,7 +48,7 @@ class DemoSettings:
     noise: float = setting(0.25, "standard deviation of the expert's noise [rad], eq. 6", minimum=0.0)
     epochs: int = setting(60, "passes over the demonstrations", minimum=1)
     deploy_episodes: int = setting(20, "episodes that the deployed policy is watched for", minimum=1)
-    updates: int = setting(40, "TRPO updates on the policy node's rollouts", minimum=1)
+    updates: int = setting(60, "TRPO updates on the policy node's rollouts", minimum=1)
     recipe: str = setting("trpo_c8", "learning recipe: a name in config/recipes, or a YAML file")
     episodes: int = setting(100, "starts of each evaluation", minimum=1)
     workers: int = setting(2, "processes of an evaluation", minimum=1)

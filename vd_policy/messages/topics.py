@@ -42,15 +42,13 @@ class Topic:
     """Subscribe best effort, so that a lossy camera driver connects too."""
 
 
-_ALL = "expert, policy, safety, recorder"
-
 TOPICS: dict[str, Topic] = {
     topic.name: topic
     for topic in (
-        Topic(JOINT_STATES, "sensor_msgs/msg/JointState", 10, "sim or driver", _ALL),
-        Topic(COLOR, _IMAGE, 5, "sim or camera", _ALL, subscribe_as_sensor=True),
+        Topic(JOINT_STATES, "sensor_msgs/msg/JointState", 10, "sim or driver", "expert, policy, safety, recorder"),
+        Topic(COLOR, _IMAGE, 5, "sim or camera", "policy, recorder", subscribe_as_sensor=True),
         Topic(COLOR_INFO, _INFO, 5, "sim or camera", "recorder", subscribe_as_sensor=True),
-        Topic(DEPTH, _IMAGE, 5, "sim or camera", _ALL, subscribe_as_sensor=True),
+        Topic(DEPTH, _IMAGE, 5, "sim or camera", "policy, recorder", subscribe_as_sensor=True),
         Topic(DEPTH_INFO, _INFO, 5, "sim or camera", "recorder", subscribe_as_sensor=True),
         Topic(OUTCOME, "diagnostic_msgs/msg/DiagnosticArray", 100, "sim", "expert, policy, recorder"),
         Topic(EXPERT_ACTION, _TRAJECTORY, 100, "expert", "recorder"),

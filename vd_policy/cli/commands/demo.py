@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
@@ -34,10 +35,17 @@ def run(args: argparse.Namespace) -> Result:
 
     names = {field.name for field in dataclasses.fields(DemoSettings)}
     given = {name: value for name, value in vars(args).items() if name in names and value is not None}
+    _keep_apart()
     result = Demo(build(DemoSettings, given, "demo"), _say).run()
     report = write_page(result, Path(args.out))
     return Result(ok=result.reached, figures={**figures(result), "report": report},
                   text=f"\n{text(result)}\n\nreport: {report}")  # fmt: skip
+
+
+def _keep_apart() -> None:
+    """Let the demo's nodes see each other only: a robot on this network must not hear their commands."""
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
 
 
 def _say(line: str) -> None:
