@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -65,12 +67,14 @@ def check_same(job: Job, root: Path) -> None:
 
 def carry_out_job(job: Job, root: Path, report: Report = lambda share: None) -> None:
     """Begin or go on with a job until its done-file is there."""
-    check_same(job, root)
-    place, began = job.place(root), time.monotonic()
+    place = job.place(root)
     place.mkdir(parents=True, exist_ok=True)
-    write_json(place / JOB_FILE, _plain(job))
-    figures = _clone(job, root, report) if isinstance(job, CloneJob) else _Course(job, root).run(report)
-    write_json(place / DONE_FILE, {"units": job.units, "seconds": time.monotonic() - began, **figures})
+    with _locked(place):
+        began = time.monotonic()
+        check_same(job, root)
+        write_json(place / JOB_FILE, _plain(job))
+        figures = _clone(job, root, report) if isinstance(job, CloneJob) else _Course(job, root).run(report)
+        write_json(place / DONE_FILE, {"units": job.units, "seconds": time.monotonic() - began, **figures})
 
 
 def cloned(job: CloneJob, root: Path) -> Path:
@@ -81,6 +85,14 @@ def cloned(job: CloneJob, root: Path) -> Path:
 def trained(job: TrainJob, root: Path) -> Path:
     """Where the policy of the RL phase lies, with its curve."""
     return job.place(root) / "run"
+
+
+@contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    """Wait for a process of an earlier, killed command, which lives until its next report."""
+    with open(place / ".lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _plain(job: Job) -> dict[str, Any]:

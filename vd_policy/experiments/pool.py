@@ -22,7 +22,7 @@ Progress = Callable[[Job, float, bool], None]
 def run_jobs(jobs: Sequence[Job], root: Path, *, workers: int, progress: Progress) -> None:
     """Carry out all jobs, in order of their beginning; one that fails does not stop the others.
 
-    A process whose parent has died ends at its next report, so that a repeated command never meets an old one.
+    A process whose parent has died ends at its next report; the job stays locked until then.
 
     Raises:
         VdPolicyError: names the jobs that failed and why; the others are complete.

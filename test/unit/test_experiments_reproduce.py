@@ -1,0 +1,180 @@
+"""`vd_policy reproduce`: a tiny figure from end to end, killed in the middle; its curves, intervals and verdicts."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from vd_policy.base.errors import BadInput
+from vd_policy.cli.main import main
+from vd_policy.experiments.arms import arms_of, best_of
+from vd_policy.experiments.chain import carry_out_job
+from vd_policy.experiments.curves import Curve, Trained, read_trained
+from vd_policy.experiments.interval import mean_of
+from vd_policy.experiments.jobs import CloneJob, TrainJob
+from vd_policy.experiments.plan import Sweep, make_plan
+from vd_policy.experiments.scale import SCALES
+from vd_policy.experiments.verdicts import NOT_REPRODUCED, REPRODUCED, TOO_FEW, table1_verdicts, verdicts_of
+
+DEADLINE_S = 120.0
+TINY = {"image_size": 16, "samples": 40, "steps": 1200, "vd_epochs": 2, "epochs": 2, "evaluate_every": 400,
+        "episodes": 3, "expert_episodes": 6, "smoothing": 2}  # fmt: skip
+CLONE = CloneJob("random", 0, 40, 0.5, "literal", 16, 0)
+
+
+def command(out: Path, **changes: object) -> list[str]:
+    settings = [word for name, value in {**TINY, **changes}.items() for word in ("--set", f"{name}={value}")]
+    return ["reproduce", "fig4", "--out", str(out), "--seeds", "1", "--only", "vd", "--workers", "1", *settings]
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.read_text().splitlines()))
+
+
+def kill_while_it_trains(out: Path) -> None:
+    """SIGKILL the command once a training has evaluated its policy in the middle of RL."""
+    words = [sys.executable, "-m", "vd_policy.cli.main", *command(out)]
+    process = subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True)
+    deadline = time.monotonic() + DEADLINE_S
+    try:
+        while not any(len(rows(file)) > 1 for file in out.glob("trainings/*/evaluations.csv")):
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def test_a_killed_figure_goes_on_to_its_csv_plot_and_verdicts(tmp_path, capsys):
+    out = tmp_path / "figure"
+    kill_while_it_trains(out)
+    assert not (out / "fig4_verdicts.md").exists()
+    assert main(command(out)) == 0
+
+    curves = rows(out / "fig4_curves.csv")
+    assert {row["method"] for row in curves} == {"vd"}
+    assert all(int(row["env_steps"]) >= 200 for row in curves)
+    evaluations = rows(out / "fig4_evaluations.csv")
+    assert [float(r["env_steps"]) for r in evaluations] == [0, 400, 800, 1200]
+    assert (out / "fig4.png").read_bytes().startswith(b"\x89PNG")
+    verdicts = json.loads((out / "fig4_verdicts.json").read_text())
+    assert verdicts["jobs_complete"] == verdicts["jobs"] == 1
+    assert {v["outcome"] for v in verdicts["verdicts"]} == {TOO_FEW}
+    assert "VD ends above the expert (expert-literal" in (out / "fig4_verdicts.md").read_text()
+    said = capsys.readouterr()
+    assert "trainings: about " in said.err
+
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (whole / "demonstrations").symlink_to(out / "demonstrations")
+    clone = CloneJob("vd", 0, 40, 0.5, "literal", 16, 2)
+    job = TrainJob(clone, 0.1, "trpo", 1200, 400, 3)
+    for part in (clone, job):
+        carry_out_job(part, whole)
+    resumed, uninterrupted = read_trained(job, out), read_trained(job, whole)
+    assert resumed is not None and uninterrupted is not None
+    assert resumed.curve.steps.tolist() == uninterrupted.curve.steps.tolist()
+    assert resumed.curve.rates.tolist() == uninterrupted.curve.rates.tolist()
+    assert resumed.evaluations == uninterrupted.evaluations
+
+    assert main(command(out, image_size=20)) == 2
+    refusal = capsys.readouterr().err
+    assert "image_size" in refusal and "choose another --out" in refusal
+    assert main([*command(out, steps=800), "--report"]) == 0, "a shorter figure is read off a longer one"
+    assert max(int(row["env_steps"]) for row in rows(out / "fig4_curves.csv")) < 1200
+
+
+def test_what_there_is_not_is_refused_in_one_line(tmp_path, capsys):
+    words = ["reproduce", "fig5", "--out", str(tmp_path / "x")]
+    assert main([*words, "--only", "none"]) == 2
+    assert "fig5" in capsys.readouterr().err
+    assert main([*words, "--set", "image_sice=3"]) == 2
+    assert "did you mean 'image_size'" in capsys.readouterr().err
+    assert main([*words, "--recipe", "trpoo"]) == 2
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_figure_is_planned_seed_by_seed_with_each_sweep():
+    sweep = Sweep(initial_std=(0.05, 0.1), l2_weight=(1e-4, 3e-4))
+    plan = make_plan("fig5", SCALES["paper"], seeds=[3, 4], recipe="trpo", sweep=sweep)
+    assert {job.samples for job in plan.clones} == {2000, 4000, 8000}
+    assert len(plan.clones) == 2 * 3 * (1 + 2)
+    assert len(plan.trainings) == 2 * len(plan.clones)
+    assert [job.seed for job in plan.clones] == [3] * 9 + [4] * 9
+    assert len({job.name for job in plan.trainings}) == len(plan.trainings)
+    with pytest.raises(BadInput):
+        make_plan("fig7", SCALES["small"], seeds=[0], recipe="trpo", sweep=sweep)
+
+
+@pytest.mark.parametrize("count", [2, 5, 31, 40])
+def test_the_interval_of_a_mean_is_students(count):
+    values = np.random.default_rng(count).normal(3.0, 2.0, count)
+    found = mean_of(values.tolist())
+    low, high = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
+    assert found.mean == pytest.approx(values.mean())
+    assert (found.low, found.high) == (pytest.approx(low, rel=0.02), pytest.approx(high, rel=0.02))
+
+
+def test_a_single_seed_has_no_interval():
+    found = mean_of([4.0])
+    assert found.mean == 4.0 and math.isnan(found.low) and math.isnan(found.high)
+
+
+def test_a_curve_weighs_its_iterations_by_their_steps():
+    curve = Curve(np.array([100, 400, 600]), np.array([0.0, 40.0, 60.0]))
+    assert curve.area() == pytest.approx((0 * 100 + 40 * 300 + 60 * 200) / 600)
+    assert curve.smoothed(2).tolist() == pytest.approx([0.0, 30.0, 48.0])
+    assert curve.steps_to(45.0, 2) == 600.0
+    assert curve.steps_to(50.0, 2) is None
+    assert curve.until(400).steps.tolist() == [100, 400]
+    assert curve.final() == 60.0
+
+
+def invented(method: str, level: float, seed: int, std: float = 0.1) -> Trained:
+    """A training whose rate rises in a straight line to `level`."""
+    job = TrainJob(replace(CLONE, method=method, seed=seed), std, "trpo", 2000, 1000, 3)
+    steps = np.arange(200, 2001, 200)
+    return Trained(job, Curve(steps, level * steps / 2000.0), [])
+
+
+def outcomes(figures: list[Trained]) -> dict[str, str]:
+    found = verdicts_of("fig4", best_of(arms_of(figures)), {"expert": 50.0}, 1)
+    return {f"{v.claim}: {v.measure}": v.outcome for v in found}
+
+
+def test_a_claim_holds_only_where_its_whole_interval_does_over_enough_seeds():
+    better = [invented(m, base + s, s) for s in range(5) for m, base in (("vd", 60.0), ("l2", 30.0))]
+    final = "VD is better than L2: difference in final successes per 200 steps"
+    assert outcomes(better)[final] == REPRODUCED
+    assert outcomes(better[:8])[final] == TOO_FEW
+    alike = [invented(m, level, s) for s in range(5) for m, level in (("vd", 60.0), ("l2", 49.0 + 5.0 * s))]
+    assert outcomes(alike)[final] == NOT_REPRODUCED
+    assert all(REPRODUCED == said for claim, said in outcomes(better).items() if "expert" in claim)
+
+
+def test_of_a_sweep_the_best_setting_of_each_method_counts():
+    figures = [invented("vd", level, s, std) for s in range(2) for std, level in ((0.05, 20.0), (0.1, 50.0))]
+    (best,) = best_of(arms_of(figures))
+    assert best.job.initial_std == 0.1
+
+
+def test_table_1_is_judged_for_units_and_weights_apart():
+    sparsities = {(8000, 0.5): {s: {"unit_sparsity": 0.67 + 0.005 * s, "weight_sparsity": 0.95} for s in range(5)}}
+    by_measure = {(v.claim, v.measure): v.outcome for v in table1_verdicts(sparsities, 8000)}
+    claim = "sparsity with 8000 demonstrations, noise 0.5"
+    assert by_measure[claim, "share of units pruned"] == REPRODUCED
+    assert by_measure[claim, "share of weights pruned"] == NOT_REPRODUCED
+    assert by_measure["less noise, sparser", "difference in the share of units pruned"] == TOO_FEW
