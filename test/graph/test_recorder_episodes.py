@@ -121,6 +121,16 @@ def test_a_policy_is_recorded_without_labels(tmp_path: Path) -> None:
     assert recorder.counts["samples"] == 3
 
 
+@pytest.mark.parametrize("whole_only", [True, False])
+def test_an_episode_without_a_topic_that_somebody_sends_is_no_whole_one(tmp_path: Path, whole_only: bool) -> None:
+    recorder = EpisodeRecorder(tmp_path, INFO, whole_only=whole_only)
+    recorder.expected = frozenset({JOINT_STATES, COLOR, DEPTH, OUTCOME, EXPERT_ACTION, COMMAND, TRAJECTORY})
+    recorded(recorder, episode(0, topics=(EXPERT_ACTION, COMMAND)), episode(1))
+    recorder.stop()
+    assert [e.seed for e in bags(tmp_path)] == ([1] if whole_only else [0, 1])
+    assert recorder.counts["incomplete"] == 1 and not unfinished_paths(tmp_path)
+
+
 def test_an_episode_that_a_reset_cut_short_leaves_nothing_behind(tmp_path: Path) -> None:
     recorder = EpisodeRecorder(tmp_path, INFO)
     recorded(recorder, episode(0)[:2], episode(1))

@@ -70,10 +70,10 @@ class OpenEpisode:
         """State-label pairs that a dataset takes from it: none from an episode of 0 or 1 step."""
         return self.whole_steps() if len(self.steps) > MIN_STEPS else 0
 
-    def is_whole(self) -> bool:
-        """Over, and nothing of it is still on its way."""
+    def is_whole(self, expected: frozenset[str]) -> bool:
+        """Over, with something of each expected topic, and nothing of it is still on its way."""
         acted = len(self.steps) - 1
-        if not self.over or COMMAND not in self.seen or self.whole_steps() < acted:
+        if not self.over or COMMAND not in self.seen or self.whole_steps() < acted or not expected <= self.seen.keys():
             return False
         side = [t for t in self.seen if t in RECORDED and t not in ANSWERS and t not in OBSERVED]  # the calibration
         return all(self.last_stamp_ns in self.seen.get(t, ()) for t in (*OBSERVED, *side))
@@ -91,6 +91,11 @@ class EpisodeRecorder:
         samples, episodes: record no further than this; 0 = no target.
         min_free_bytes: begin no episode on a disk with less space.
         compress: as for `EpisodeWriter`.
+        whole_only: drop an episode of which something is missing: in lockstep that is a fault of the recording, such as
+            a connection that came too late, where by the clock it is what the sensors did.
+
+    Attributes:
+        expected: topics that somebody sends; an episode without one of them is not whole.
 
     Raises:
         VdPolicyError: the disk is full or cannot be written; whole episodes are intact.
@@ -98,7 +103,7 @@ class EpisodeRecorder:
 
     def __init__(
         self, directory: Path, info: EpisodeInfo, *, samples: int = 0, episodes: int = 0, min_free_bytes: int = 0,
-        compress: bool = True,
+        compress: bool = True, whole_only: bool = False,
     ) -> None:  # fmt: skip
         self.counts: Counter[str] = Counter(samples=0, episodes=0)
         self.recording = True
@@ -110,6 +115,8 @@ class EpisodeRecorder:
         self._held: deque[Raw] = deque()
         self._held_bytes = 0
         self._latched = Latched()
+        self._whole_only = whole_only
+        self.expected: frozenset[str] = frozenset()
         self._missed = -1
 
     @property
@@ -130,7 +137,7 @@ class EpisodeRecorder:
                 self._take_outcome(message, outcome, ready)
         else:
             self._place(message)
-        if self._ending is not None and self._ending.is_whole():
+        if self._ending is not None and self._ending.is_whole(self.expected):
             self._finish()
 
     def stop(self) -> None:
@@ -215,7 +222,11 @@ class EpisodeRecorder:
         episode, self._ending = self._ending, None
         if episode is None:
             return
-        self.counts["incomplete"] += not episode.is_whole()
+        whole = episode.is_whole(self.expected)
+        self.counts["incomplete"] += not whole
+        if self._whole_only and not whole:
+            episode.writer.abort()
+            return
         episode.writer.close()
         self.counts["episodes"] += 1
         self.counts["samples"] += episode.samples()

@@ -136,7 +136,8 @@ class RecorderNode(Node):
             return SessionRecorder(directory, self._info(), episodes=s.episodes, min_free_bytes=self._min_free_bytes,
                                    compress=s.compress)  # fmt: skip
         return EpisodeRecorder(directory, self._info(), samples=s.samples, episodes=s.episodes,
-                               min_free_bytes=self._min_free_bytes, compress=s.compress)  # fmt: skip
+                               min_free_bytes=self._min_free_bytes, compress=s.compress,
+                               whole_only=s.paced)  # fmt: skip
 
     def _info(self) -> EpisodeInfo:
         s, task, robot = self.settings, load_task(self.settings.task), load_robot(self.settings.robot)
@@ -156,7 +157,9 @@ class RecorderNode(Node):
 
     def _connected(self) -> bool:
         """An episode that begins now will be whole: a graph that goes on without us is heard on every topic it has."""
-        sent = {name for name in RECORDED if self.count_publishers(name)}
+        sent = frozenset(name for name in RECORDED if self.count_publishers(name))
+        if isinstance(self._recorder, EpisodeRecorder):
+            self._recorder.expected = sent
         return sent.issuperset(NEEDED) and (self.settings.paced or sent <= self._heard)
 
     def _take_extra(self, topic: str, kind: str, latched: bool, headed: bool, cdr: bytes) -> None:
