@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def kill_while_it_trains(out: Path) -> None:
         while not any(len(rows(file)) > 1 for file in out.glob("trainings/*/evaluations.csv")):
             assert process.poll() is None, "it ended before it could be killed"
             assert time.monotonic() < deadline
-            time.sleep(0.05)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

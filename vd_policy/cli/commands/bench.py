@@ -2,7 +2,8 @@
 
 sim: environment steps a second and the cost of an image. ik: the batched inverse kinematics beside ikpy's. policy: a
 decision of a dense, a masked and a pruned network in torch and ONNX Runtime, and a training step with variational
-dropout beside a plain one. Compare the ratios of one run; absolute times depend on the machine and on what else runs.
+dropout beside a plain one. trpo: an iteration of 200 steps, dense and pruned, and one update beside sb3-contrib's where
+the extra bench is installed. Compare the ratios of one run; absolute times depend on the machine and on what else runs.
 """
 
 from __future__ import annotations
