@@ -20,14 +20,18 @@ from vd_policy.graph.process import command
 
 def demonstrating(ros: RosGraph, out: Path, **options: Any) -> dict[str, Any]:
     """The demonstrate graph at a size that is quick to render; its processes by name."""
-    chosen = DemonstrateOptions(out=str(out), image_height=16, image_width=24, noise=0.3, seed=9, **options)
+    chosen = DemonstrateOptions(**{"out": str(out), "image_height": 16, "image_width": 24, "noise": 0.3, "seed": 9,
+                                   **options})  # fmt: skip
     return {spec.name: ros.start(spec.executable, **spec.parameters) for spec in graph("demonstrate", chosen)}
 
 
-def test_demonstrations_through_the_graph_equal_those_made_in_process(ros: RosGraph, tmp_path: Path) -> None:
-    recorder = demonstrating(ros, tmp_path / "graph", samples=60)["recorder"]
+@pytest.mark.parametrize(("task", "noise"), [("reach", 0.3), ("grasp", 0.03)])
+def test_demonstrations_through_the_graph_equal_those_made_in_process(
+    ros: RosGraph, tmp_path: Path, task: str, noise: float
+) -> None:
+    recorder = demonstrating(ros, tmp_path / "graph", samples=60, task=task, noise=noise)["recorder"]
     assert recorder.wait() == 0, ros.output()
-    settings = DemonstrationSettings(image_height=16, image_width=24, noise_std_rad=0.3)
+    settings = DemonstrationSettings(task=task, image_height=16, image_width=24, noise_std_rad=noise)
     demonstrate(settings, 80, tmp_path / "here", seed=9)
     here = {e.seed: e for e in map(read_episode, bag_paths(tmp_path / "here")[:-1])}
     through_ros = {e.seed: e for e in map(read_episode, bag_paths(tmp_path / "graph"))}

@@ -26,9 +26,10 @@ def bench_sim(steps: int = 1000, sizes: tuple[int, ...] = (32, 128, 256), seed: 
         seed: of the actions and the cups.
 
     Returns:
-        ``steps_per_s_cpu_<size>`` and ``steps_per_s_wall_<size>`` of the kinematic motion, and of position control
-        ``steps_per_s_cpu_position_<size>`` at the first size; ``image_ms_<size>`` of CPU time composited and
-        ``full_image_ms_<size>`` whole.
+        ``steps_per_s_cpu_<size>`` and ``steps_per_s_wall_<size>`` of reaching in kinematic motion,
+        ``steps_per_s_cpu_position_<size>`` of position control at the first size, and ``steps_per_s_cpu_grasp_<size>``
+        of kinematic grasping at the last; ``image_ms_<size>`` of CPU time composited and ``full_image_ms_<size>``
+        whole.
     """
     figures: dict[str, float] = {}
     for size in sizes:
@@ -38,6 +39,8 @@ def bench_sim(steps: int = 1000, sizes: tuple[int, ...] = (32, 128, 256), seed: 
     slow = max(20, steps // 10)
     env = ArmEnv(image_height=sizes[0], image_width=sizes[0], motion="position")
     figures[f"steps_per_s_cpu_position_{sizes[0]}"] = slow / _time_steps(env, slow, seed)[0]
+    env = ArmEnv("grasp", image_height=sizes[-1], image_width=sizes[-1])
+    figures[f"steps_per_s_cpu_grasp_{sizes[-1]}"] = steps / _time_steps(env, steps, seed)[0]
     return {name: round(value, 3) for name, value in figures.items()}
 
 
