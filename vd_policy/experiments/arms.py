@@ -9,11 +9,12 @@ import numpy as np
 
 from vd_policy.experiments.curves import Curve, Trained
 from vd_policy.experiments.interval import Mean, mean_of
-from vd_policy.experiments.jobs import TrainJob
+from vd_policy.experiments.jobs import MAGNITUDE, TrainJob
 
 TITLES = {
     "vd": "VD",
     "l2": "L2",
+    MAGNITUDE: "L2, pruned by magnitude like VD",
     "none": "cloned, no regulariser",
     "random": "no pre-training",
 }
@@ -34,7 +35,7 @@ class Arm:
     def key(self) -> tuple[str, int, float]:
         """What the paper tells apart: method, demonstrations, noise. Sweeps have several arms of one key."""
         clone = self.job.clone
-        return clone.method, clone.samples, clone.noise_std_rad
+        return self.job.method, clone.samples, clone.noise_std_rad
 
     def by_seed(self, measure: Callable[[Curve], float | None]) -> dict[int, float | None]:
         """A number of each seed's curve."""
@@ -80,7 +81,7 @@ def titles(arms: Sequence[Arm]) -> list[str]:
 
 def _title(job: TrainJob, several: dict[str, bool]) -> str:
     clone = job.clone
-    parts = [TITLES[clone.method]]
+    parts = [TITLES[job.method]]
     if several["weight"] and clone.l2_weight is not None:
         parts.append(f"weight {clone.l2_weight:g}")
     if several["samples"]:

@@ -33,7 +33,7 @@ from vd_policy.policy.actor import GaussianActor
 from vd_policy.policy.checkpoint import MANIFEST, Run, load_run, save_run
 from vd_policy.policy.gaussian import GaussianPolicy, new_policy
 from vd_policy.policy.layers import regularised_layers
-from vd_policy.policy.prune import prune
+from vd_policy.policy.prune import prune, prune_by_magnitude
 from vd_policy.sim.env import ArmEnv
 
 JOB_FILE, DONE_FILE, EVALUATIONS_FILE = "job.json", "done.json", "evaluations.csv"
@@ -155,15 +155,22 @@ class _Course:
         return {}
 
     def _start(self) -> Run:
-        """The cloned policy without what dropout found useless (section IV), exploring as the job says."""
+        """The cloned policy without what is pruned before RL (section IV), exploring as the job says."""
         path = self.place / "start"
         if not (path / MANIFEST).is_file():
             source = load_run(cloned(self.job.clone, self.root))
-            policy = prune(source.policy)[0] if regularised_layers(source.policy) else source.policy
+            policy = self._pruned(source.policy)
             kept = {name: source.manifest[name] for name in ("env_steps", "weight_version")}
             save_run(path, exploring(policy, self.job.initial_std), config=source.config,
                      manifest_extra={**kept, "parents": {"init": source.as_parent()}})  # fmt: skip
         return load_run(path)
+
+    def _pruned(self, policy: GaussianPolicy) -> GaussianPolicy:
+        """By dropout rates where it has them, by magnitude where the job says so, else whole."""
+        if self.job.like is not None:
+            densities = prune(load_run(cloned(self.job.like, self.root)).policy)[1].densities()
+            return prune_by_magnitude(policy, densities)[0]
+        return prune(policy)[0] if regularised_layers(policy) else policy
 
     def _evaluate(self, point: int, policy: GaussianPolicy) -> None:
         """Append one row to the evaluations, unless an earlier attempt did."""

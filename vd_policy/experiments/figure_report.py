@@ -102,7 +102,7 @@ def _clone_head(clone: Any) -> dict[str, Any]:
 
 
 def _head(job: TrainJob) -> dict[str, Any]:
-    return {**_clone_head(job.clone), "initial_std": job.initial_std, "recipe": job.recipe}
+    return {**_clone_head(job.clone), "method": job.method, "initial_std": job.initial_std, "recipe": job.recipe}
 
 
 def _curve_rows(t: Trained, window: int) -> list[dict[str, Any]]:

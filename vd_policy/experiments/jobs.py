@@ -11,7 +11,9 @@ CLONED = ("vd", "l2", "none")
 """Methods of `vd_policy pretrain`."""
 UNTRAINED = "random"
 """The method without pre-training: a freshly initialised network."""
-METHODS = (*CLONED, UNTRAINED)
+MAGNITUDE = "l2_pruned"
+"""Cloned with L2, then pruned by magnitude to the densities that VD came to, layer by layer."""
+METHODS = ("vd", "l2", MAGNITUDE, "none", UNTRAINED)
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class CloneJob:
     """One policy before RL."""
 
     method: str
-    """One of `METHODS`."""
+    """One of `CLONED`, or `UNTRAINED`."""
     seed: int
     """Root of everything random: cups, noise, network, order of the samples."""
     samples: int
@@ -85,6 +87,13 @@ class TrainJob:
     """Environment steps from one evaluation of the mean policy to the next."""
     episodes: int
     """Starts of one evaluation, the same ones for every job."""
+    like: CloneJob | None = None
+    """The clone to whose densities the policy is pruned by magnitude first."""
+
+    @property
+    def method(self) -> str:
+        """One of `METHODS`."""
+        return self.clone.method if self.like is None else MAGNITUDE
 
     @property
     def seed(self) -> int:
@@ -93,7 +102,8 @@ class TrainJob:
     @property
     def arm(self) -> str:
         """All but the seed, as a name."""
-        return f"{self.clone.arm}-std{self.initial_std:g}-{Path(self.recipe).stem}"
+        pruned = "" if self.like is None else "-pruned"
+        return f"{self.clone.arm}{pruned}-std{self.initial_std:g}-{Path(self.recipe).stem}"
 
     @property
     def name(self) -> str:
@@ -107,7 +117,7 @@ class TrainJob:
     @property
     def kind(self) -> str:
         """Jobs of one kind take alike long for a unit of work; pruned networks take less."""
-        return "train pruned" if self.clone.method == "vd" else "train dense"
+        return "train pruned" if self.method in ("vd", MAGNITUDE) else "train dense"
 
     def place(self, root: Path) -> Path:
         """Directory of the job under that of the figure."""

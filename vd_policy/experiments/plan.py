@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vd_policy.base.errors import BadInput
-from vd_policy.experiments.jobs import METHODS, CloneJob, TrainJob
+from vd_policy.experiments.jobs import MAGNITUDE, METHODS, CloneJob, TrainJob
 from vd_policy.experiments.scale import Scale
 from vd_policy.learning.cloning import CloningSettings
 
@@ -27,7 +27,7 @@ class Contents:
 
 
 FIGURES = {
-    "fig4": Contents(("vd", "l2", "none", "random"), ((8000, 0.5),)),
+    "fig4": Contents(METHODS, ((8000, 0.5),)),
     "fig5": Contents(("vd", "l2"), ((2000, 0.5), (4000, 0.5), (8000, 0.5))),
     "fig6": Contents(("vd", "l2"), ((8000, 0.05), (8000, 0.25), (8000, 0.5))),
     "table1": Contents(("vd",), ((8000, 0.5), (4000, 0.5), (2000, 0.5), (8000, 0.25), (8000, 0.05)), trains=False),
@@ -76,20 +76,31 @@ def make_plan(
         if method not in contents.methods:
             raise BadInput(f"--only for {figure}", method, "one of " + ", ".join(contents.methods), "choose among them")
     methods = [m for m in METHODS if m in (only or contents.methods)]
-    clones = [
-        clone
+    starts = [
+        start
         for seed in seeds
         for samples, noise in contents.data
         for method in methods
-        for clone in _clones(method, seed, scale.samples * samples // FULL_SAMPLES, noise, scale, sweep)
+        for start in _starts(method, seed, scale.samples * samples // FULL_SAMPLES, noise, scale, sweep)
     ]
+    clones = dict.fromkeys(clone for start in starts for clone in start if clone is not None)
     trainings = [
-        TrainJob(clone, std, recipe, scale.steps, scale.evaluate_every, scale.episodes)
-        for clone in clones
+        TrainJob(clone, std, recipe, scale.steps, scale.evaluate_every, scale.episodes, like)
+        for clone, like in starts
         for std in sweep.initial_std
         if contents.trains
     ]
     return Plan(figure, scale, recipe, tuple(clones), tuple(trainings))
+
+
+def _starts(
+    method: str, seed: int, samples: int, noise: float, scale: Scale, sweep: Sweep
+) -> list[tuple[CloneJob, CloneJob | None]]:
+    """What a method's trainings start from: a clone, and where it is pruned by magnitude the one that says how far."""
+    if method != MAGNITUDE:
+        return [(clone, None) for clone in _clones(method, seed, samples, noise, scale, sweep)]
+    (like,) = _clones("vd", seed, samples, noise, scale, sweep)
+    return [(clone, like) for clone in _clones("l2", seed, samples, noise, scale, sweep)]
 
 
 def _clones(method: str, seed: int, samples: int, noise: float, scale: Scale, sweep: Sweep) -> list[CloneJob]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from vd_policy.base.errors import Missing
 from vd_policy.base.files import write_json
 from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.demonstrate import demonstrate
@@ -55,7 +56,13 @@ def reproduce(plan: Plan, out: Path, *, workers: int, watcher: Watcher) -> Figur
 
 
 def report(plan: Plan, out: Path) -> FigureReport:
-    """Write the files from what is complete, and run nothing."""
+    """Write the files from what is complete, and run nothing.
+
+    Raises:
+        BadInput: there is no directory `out`.
+    """
+    if not out.is_dir():
+        raise Missing("--out", str(out), "the directory of a figure", "check the path, or leave out --report")
     return write_report(plan, _known_experts(out), out)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from vd_policy.experiments.arms import Arm
 from vd_policy.experiments.curves import Curve
 from vd_policy.experiments.interval import Mean, mean_of
+from vd_policy.experiments.jobs import MAGNITUDE
 
 MIN_SEEDS = 5
 """Fewer seeds make no verdict."""
@@ -102,7 +103,8 @@ def _fig4(arms: Mapping[str, Arm], experts: Mapping[str, float], window: int) ->
     vd = arms.get("vd")
     if vd is None:
         return []
-    for other, name, paper in (("l2", "L2", "clearly above"), ("none", "no regulariser", "not in the paper"),
+    for other, name, paper in (("l2", "L2", "clearly above"), (MAGNITUDE, "L2 pruned to its size", "not in the paper"),
+                               ("none", "no regulariser", "not in the paper"),
                                ("random", "no pre-training", "far above")):  # fmt: skip
         if other in arms:
             for measure, said in ((Curve.area, "mean"), (Curve.final, "final")):

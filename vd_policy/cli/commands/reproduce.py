@@ -1,9 +1,10 @@
 """Run the paper's reaching experiments: both cores, resumable, with curves, a plot and verdicts.
 
-fig4: VD, L2, cloning without a regulariser and no pre-training, beside both experts. fig5: fewer demonstrations. fig6:
-less noise on the expert. table1: how sparse VD leaves the network. Every job (method, seed, setting) has a directory of
-its own under DIR; after a crash the same command goes on. Several values of --initial-std and --l2-weight make a sweep:
-every method is then judged by its best setting. --scale paper is the printed setting and takes days on two cores.
+fig4: VD, L2, L2 pruned by magnitude to VD's size, cloning without a regulariser and no pre-training, beside both
+experts. fig5: fewer demonstrations. fig6: less noise on the expert. table1: how sparse VD leaves the network. Every job
+(method, seed, setting) has a directory of its own under DIR; after a crash the same command goes on, and more --steps
+go on from fewer. Several values of --initial-std and --l2-weight make a sweep: every method is then judged by its best
+setting. --scale paper is the printed setting and takes days on two cores.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help="64x64 images and a quarter of the demonstrations, or the paper's numbers (small)")
     parser.add_argument("--seeds", type=whole(1, 1000), default=5, metavar="N",
                         help="runs of every arm: seeds --seed, --seed + 1, ... (5)")  # fmt: skip
-    parser.add_argument("--only", nargs="+", default=None, metavar="METHOD", help="leave it at vd, l2, none, random")
+    parser.add_argument("--only", nargs="+", default=None, metavar="METHOD",
+                        help="leave it at some of vd, l2, l2_pruned, none, random")  # fmt: skip
     parser.add_argument("--recipe", default="trpo", metavar="NAME",
                         help="of RL: a name in config/recipes or a YAML file (trpo, the paper's)")  # fmt: skip
     parser.add_argument("--initial-std", type=number(0.001, 1.0), nargs="+", default=[0.1], metavar="X",
