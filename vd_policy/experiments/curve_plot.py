@@ -17,7 +17,7 @@ def curve_plot(
     title: str, arms: Sequence[Arm], experts: Mapping[str, float], window: int
 ) -> matplotlib.figure.Figure:
     """Left: rollouts of the exploring policy while it learns. Right: its mean on the fixed starts."""
-    figure = matplotlib.figure.Figure(figsize=(11.0, 4.6), layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(11.0, 5.0), layout="constrained")
     left, right = figure.subplots(1, 2)
     for number, (arm, name) in enumerate(zip(arms, titles(arms))):
         _rollouts(left, arm, f"{name} ({len(arm.trainings)} seeds)", f"C{number}", window)
@@ -29,7 +29,7 @@ def curve_plot(
              ylabel="successes per 200 steps", ylim=(0, None))  # fmt: skip
     right.set(title="mean policy on fixed starts", xlabel="environment steps of RL", ylabel="success rate",
               ylim=(0, 1.02))  # fmt: skip
-    left.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=4, fontsize="small")
     figure.suptitle(title)
     return figure
 

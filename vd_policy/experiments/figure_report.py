@@ -15,12 +15,16 @@ from vd_policy.experiments.chain import csv_text, done
 from vd_policy.experiments.curve_plot import curve_plot
 from vd_policy.experiments.curves import LEVELS, Curve, Trained, read_trained
 from vd_policy.experiments.interval import Mean
-from vd_policy.experiments.jobs import TrainJob
+from vd_policy.experiments.jobs import CloneJob, TrainJob
 from vd_policy.experiments.plan import Plan
 from vd_policy.experiments.success_map import save
 from vd_policy.experiments.verdicts import Verdict, table1_verdicts, verdicts_of
 
 PLAIN_RECIPE = "trpo"
+"""Its files bear the figure's name alone; those of another recipe are kept apart by its name."""
+
+Clone = tuple[CloneJob, dict[str, Any]]
+"""A finished clone and what its done-file says."""
 
 
 @dataclass(frozen=True)
@@ -59,44 +63,42 @@ def write_report(plan: Plan, experts: Mapping[str, float], root: Path) -> Figure
         "arms": rows,
         "verdicts": [_plain_verdict(v) for v in verdicts],
     }
-    stem = plan.figure if plan.recipe == PLAIN_RECIPE else f"{plan.figure}_{Path(plan.recipe).stem}"
+    stem = root / (plan.figure if plan.recipe == PLAIN_RECIPE else f"{plan.figure}_{Path(plan.recipe).stem}")
     text = _markdown(figures, rows, verdicts)
-    files = _write(root, stem, plan, found, clones, arms, experts)
-    write_json(root / f"{stem}_verdicts.json", figures)
-    write_bytes(root / f"{stem}_verdicts.md", text.encode())
-    return FigureReport(figures, text, (*files, root / f"{stem}_verdicts.json", root / f"{stem}_verdicts.md"))
+    texts = {f"{name}.csv": csv_text(table) for name, table in _tables(found, clones, window).items() if table}
+    files = [_file(stem, name) for name in (*texts, "verdicts.md", "verdicts.json")]
+    for file, content in zip(files, (*texts.values(), text)):
+        write_bytes(file, content.encode())
+    write_json(files[-1], figures)
+    if arms:
+        size, samples = plan.scale.image_size, plan.scale.samples
+        title = f"{plan.figure}, {size}x{size} images, {samples} demonstrations at most, {plan.recipe}"
+        files.append(stem.with_name(f"{stem.name}.png"))
+        save(curve_plot(title, arms, experts, window), files[-1])
+    return FigureReport(figures, text, tuple(files))
 
 
-def _write(
-    root: Path, stem: str, plan: Plan, found: Sequence[Trained], clones: Sequence[tuple[Any, dict[str, Any]]],
-    arms: Sequence[Arm], experts: Mapping[str, float],
-) -> list[Path]:  # fmt: skip
-    tables = {
-        "curves": [row for t in found for row in _curve_rows(t, plan.scale.smoothing)],
+def _file(stem: Path, name: str) -> Path:
+    return stem.with_name(f"{stem.name}_{name}")
+
+
+def _tables(found: Sequence[Trained], clones: Sequence[Clone], window: int) -> dict[str, list[dict[str, Any]]]:
+    """The CSV files by name."""
+    return {
+        "curves": [row for t in found for row in _curve_rows(t, window)],
         "evaluations": [{**_head(t.job), **row} for t in found for row in t.evaluations],
         "sparsity": [{**_clone_head(job), **figures} for job, figures in clones if "unit_sparsity" in figures],
     }
-    files = []
-    for name, rows in tables.items():
-        if rows:
-            files.append(root / f"{stem}_{name}.csv")
-            write_bytes(files[-1], csv_text(rows).encode())
-    if arms:
-        size = plan.scale.image_size
-        title = f"{plan.figure}, {size}x{size} images, {plan.scale.samples} demonstrations at most, {plan.recipe}"
-        files.append(root / f"{stem}.png")
-        save(curve_plot(title, arms, experts, plan.scale.smoothing), files[-1])
-    return files
 
 
-def _by_data(clones: Sequence[tuple[Any, dict[str, Any]]]) -> dict[tuple[int, float], dict[int, dict[str, Any]]]:
+def _by_data(clones: Sequence[Clone]) -> dict[tuple[int, float], dict[int, dict[str, Any]]]:
     table: dict[tuple[int, float], dict[int, dict[str, Any]]] = {}
     for job, figures in clones:
         table.setdefault((job.samples, job.noise_std_rad), {})[job.seed] = figures
     return table
 
 
-def _clone_head(clone: Any) -> dict[str, Any]:
+def _clone_head(clone: CloneJob) -> dict[str, Any]:
     return {"method": clone.method, "demonstrations": clone.samples, "noise_rad": clone.noise_std_rad,
             "rule": clone.rule, "l2_weight": clone.l2_weight, "seed": clone.seed}  # fmt: skip
 
