@@ -44,19 +44,20 @@ def test_a_session_holds_every_topic_between_start_and_stop(ros: RosGraph, tmp_p
     publishers = {topic: ros.probe.publisher(kind, topic)
                   for topic, kind in ((JOINT_STATES, JointState), (COLOR, Image), (SIDE, Image))}  # fmt: skip
 
-    def recorded(messages: int) -> None:
-        ros.wait_for(lambda: int(said("recorder").get("messages", -1)) == messages, f"{messages} messages recorded")
+    def counted(messages: int, name: str = "messages") -> None:
+        ros.wait_for(lambda: int(said("recorder").get(name, -1)) == messages, f"{messages} {name}")
 
     sent(ros, publishers, 1, 5)
+    counted(1 + 3 * 5, "ignored")
     assert ros.probe.call("recorder/start").success
     ros.wait_for(lambda: "recording to" in said("recorder").get("message", ""), "the recording to begin")
     sent(ros, publishers, 6, 5)
-    recorded(15)
+    counted(15)
     assert "saved" in ros.probe.call("recorder/stop").message
     ros.wait_for(lambda: len(bag_paths(tmp_path)) == 1, "the first session")
     assert ros.probe.call("recorder/start").success
     sent(ros, publishers, 20, 2)
-    recorded(21)
+    counted(21)
     assert recorder.stop(signal.SIGTERM) == 0, recorder.output
     assert not unfinished_paths(tmp_path)
     with open_bag(bag_paths(tmp_path)[0]) as first, open_bag(bag_paths(tmp_path)[1]) as second:

@@ -33,7 +33,7 @@ class SessionRecorder:
     def __init__(
         self, directory: Path, info: EpisodeInfo, *, episodes: int = 0, min_free_bytes: int = 0, compress: bool = True
     ) -> None:
-        self.counts: Counter[str] = Counter(samples=0, episodes=0, messages=0)
+        self.counts: Counter[str] = Counter(samples=0, episodes=0, messages=0, ignored=0)
         self.recording = True
         self._directory, self._info, self._min_free_bytes, self._compress = directory, info, min_free_bytes, compress
         self._target_episodes = episodes
@@ -49,6 +49,7 @@ class SessionRecorder:
         """One message, in the order of arrival; a bag is opened for the first."""
         self._latched.hear(message)
         if not self.recording or self.target_reached:
+            self.counts["ignored"] += 1
             return
         if self._writer is None:
             self._begin()
