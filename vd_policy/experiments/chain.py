@@ -48,9 +48,8 @@ Report = Callable[[float], None]
 
 def done(job: Job, root: Path) -> dict[str, Any] | None:
     """What a finished job left, or None if it has still to be done, or to go on to more steps."""
-    file = job.place(root) / DONE_FILE
-    found = json.loads(file.read_text()) if file.is_file() else None
-    return found if found is not None and found["units"] >= job.units else None
+    found = _done_file(job.place(root))
+    return found if found.get("units", 0) >= job.units else None
 
 
 def check_same(job: Job, root: Path) -> None:
@@ -74,7 +73,8 @@ def carry_out_job(job: Job, root: Path, report: Report = lambda share: None) -> 
         check_same(job, root)
         write_json(place / JOB_FILE, _plain(job))
         figures = _clone(job, root, report) if isinstance(job, CloneJob) else _Course(job, root).run(report)
-        write_json(place / DONE_FILE, {"units": job.units, "seconds": time.monotonic() - began, **figures})
+        seconds = time.monotonic() - began + _done_file(place).get("seconds", 0.0)
+        write_json(place / DONE_FILE, {"units": job.units, "seconds": seconds, **figures})
 
 
 def cloned(job: CloneJob, root: Path) -> Path:
@@ -93,6 +93,12 @@ def _locked(place: Path) -> Iterator[None]:
     with open(place / ".lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def _done_file(place: Path) -> dict[str, Any]:
+    """What an earlier call left when it ended, perhaps after fewer steps."""
+    file = place / DONE_FILE
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def _plain(job: Job) -> dict[str, Any]:
