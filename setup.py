@@ -75,7 +75,7 @@ setup(
         "matplotlib",
         "mcap",
         "numpy",
-        "opencv-python",
+        "opencv-python-headless",  # the same cv2 as opencv-python, without the libGL that a bare machine lacks
         "pillow",
         "pybullet",
         "PyYAML",

@@ -13,7 +13,7 @@ FITS = ("crop", "stretch")
 """``crop``: the largest centred part of the target's aspect ratio, which keeps angles; ``stretch``: the whole image."""
 
 OPENCV_FIX = (
-    "apt-get install libgl1 libglib2.0-0, or pip uninstall opencv-python and pip install opencv-python-headless"
+    "pip uninstall opencv-python and pip install opencv-python-headless, which needs no libGL of the system"
 )
 
 
@@ -64,7 +64,7 @@ def _opencv() -> ModuleType:
     """OpenCV, loaded when a size first differs (0.2 s), and on one thread: its pool would take the network's core."""
     try:
         import cv2
-    except ImportError as error:  # the wheel needs libGL.so.1 and libglib of the system
+    except ImportError as error:  # opencv-python (not -headless) needs libGL.so.1 and libglib
         raise BadInput("OpenCV", str(error), "a cv2 that loads", OPENCV_FIX) from None
     cv2.setNumThreads(1)
     return cv2
