@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = ("ros", "export", "test")
 """What `make setup` installs."""
 NODES = ("sim", "expert", "recorder", "policy", "safety", "learner")
-DISTRIBUTION = {"yaml": "pyyaml", "PIL": "pillow", "cv2": "opencv-python", "imageio_ffmpeg": "imageio-ffmpeg",
+DISTRIBUTION = {"yaml": "pyyaml", "PIL": "pillow", "cv2": "opencv-python-headless", "imageio_ffmpeg": "imageio-ffmpeg",
                 "sb3_contrib": "sb3-contrib", "stable_baselines3": "sb3-contrib", "rclpy": "ros-rclpy",
                 "rcl_interfaces": "ros-rclpy", "builtin_interfaces": "ros-rclpy"}  # fmt: skip
 """Distributions by module, where the names differ or another one brings it."""
