@@ -23,6 +23,9 @@ from vd_policy.experiments.verdicts import Verdict, table1_verdicts, verdicts_of
 PLAIN_RECIPE = "trpo"
 """Its files bear the figure's name alone; those of another recipe are kept apart by its name."""
 
+TIMING = ("units", "seconds")
+"""What a done-file says for the forecast alone."""
+
 Clone = tuple[CloneJob, dict[str, Any]]
 """A finished clone and what its done-file says."""
 
@@ -87,7 +90,11 @@ def _tables(found: Sequence[Trained], clones: Sequence[Clone], window: int) -> d
     return {
         "curves": [row for t in found for row in _curve_rows(t, window)],
         "evaluations": [{**_head(t.job), **row} for t in found for row in t.evaluations],
-        "sparsity": [{**_clone_head(job), **figures} for job, figures in clones if "unit_sparsity" in figures],
+        "sparsity": [
+            {**_clone_head(job), **{k: v for k, v in figures.items() if k not in TIMING}}
+            for job, figures in clones
+            if "unit_sparsity" in figures
+        ],
     }
 
 
