@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +15,13 @@ from tqdm import tqdm
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import build, setting
-from vd_policy.demos.bag import bag_paths
 from vd_policy.demos.dataset import Dataset
-from vd_policy.demos.reader import custom_data
+from vd_policy.demos.demonstrate import recorded
 from vd_policy.experiments.bench_policy import as_dense, forward_ms
 from vd_policy.experiments.evaluate import Evaluation, Request, carry_out
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, TrainOptions
-from vd_policy.graph.up import up
+from vd_policy.graph.up import INTERRUPTED, up
+from vd_policy.graph.watch import watching
 from vd_policy.learning.pretrain import PretrainSettings, pretrain
 from vd_policy.learning.pruning import prune_run
 from vd_policy.learning.recipe import load_recipe
@@ -34,8 +30,6 @@ from vd_policy.policy.checkpoint import load_metrics, load_run
 OURS = ("demonstrations", "cloned", "cloned.events", "pruned", "deployed", "improved", "improved.events", "logs",
         "report.html", "clip.mp4")  # fmt: skip
 """What a demo leaves in its directory, and may replace there."""
-LOOK_S = 0.5
-"""How often a progress bar looks at what a graph has written."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +114,10 @@ class Demo:
     def demonstrate(self) -> str:
         """the expert node drives the simulated arm, the recorder node writes one bag an episode"""
         s = self.settings
+        self.bags.mkdir()
         options = build(DemonstrateOptions, {**self._sim(), "out": str(self.bags), "samples": s.samples,
                                              "noise": s.noise}, "demo")  # fmt: skip
-        with _watching("recorded", "sample", s.samples, partial(_recorded_steps, self.bags)):
+        with watching(lambda: _summary(self.bags)["samples"], s.samples, "sample", "      recorded"):
             self._up("demonstrate", options)
         found = _summary(self.bags)
         self.result.demonstrations = found
@@ -151,8 +146,9 @@ class Demo:
     def deploy(self) -> str:
         """the policy node drives the arm through the safety node"""
         s, record = self.settings, self.out / "deployed"
+        record.mkdir()
         values = {**self._sim(), "run": str(self.out / "pruned"), "record": str(record), "episodes": s.deploy_episodes}
-        with _watching("driven", "episode", s.deploy_episodes, lambda: len(_bags(record))):
+        with watching(lambda: len(recorded(record, 0)), s.deploy_episodes, "episode", "      driven"):
             self._up("deploy", build(DeployOptions, values, "demo"))
         self.result.deployed = found = _summary(record)
         return f"{found['successes']} of {found['episodes']} episodes reached the cup on the graph"
@@ -163,7 +159,7 @@ class Demo:
         values = {**self._sim(), "run": str(self.out / "pruned"), "out": str(improved), "updates": s.updates,
                   "recipe": s.recipe}  # fmt: skip
         done = _LineCounter("update ")
-        with _watching("improved", "update", s.updates, lambda: done.count):
+        with watching(lambda: done.count, s.updates, "update", "      improved"):
             self._up("train", build(TrainOptions, values, "demo"), done)
         manifest = load_run(improved).manifest
         self.result.improvement = {
@@ -207,7 +203,7 @@ class Demo:
                     on_line(node, line)
 
             code = up(name, options, keep)
-        if code in (130, 143):
+        if code in INTERRUPTED:
             raise KeyboardInterrupt
         if code:
             last = "; ".join(log.read_text().splitlines()[-3:])
@@ -234,40 +230,13 @@ class _LineCounter:
         self.count += self._mark in line
 
 
-@contextmanager
-def _watching(what: str, unit: str, total: int, count: Callable[[], int]) -> Iterator[None]:
-    """A progress bar that follows what a graph leaves behind, since the main thread is busy running it."""
-    over = threading.Event()
-
-    def look() -> None:
-        with tqdm(desc=f"      {what}", total=total, unit=unit, disable=None, leave=False, file=sys.stderr) as bar:
-            while not over.wait(LOOK_S):
-                bar.update(min(count(), total) - bar.n)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def _bags(directory: Path) -> list[Path]:
-    return bag_paths(directory) if directory.is_dir() else []
-
-
-def _recorded_steps(directory: Path) -> int:
-    return sum(int(custom_data(bag).get("steps", 0)) for bag in _bags(directory))
-
-
 def _summary(directory: Path) -> dict[str, Any]:
-    """What the bags' metadata say."""
-    found = [custom_data(bag) for bag in _bags(directory)]
+    """What the recorded bags' metadata say."""
+    reports = recorded(directory, 0)
     return {
-        "samples": sum(int(f.get("steps", 0)) for f in found),
-        "episodes": len(found),
-        "successes": sum(f.get("outcome") == "success" for f in found),
+        "samples": sum(r.samples for r in reports),
+        "episodes": len(reports),
+        "successes": sum(r.success for r in reports),
     }
 
 

@@ -8,12 +8,9 @@ alone, so --resume completes an interrupted recording to what it would have beco
 from __future__ import annotations
 
 import argparse
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.cli.arguments import number, whole
@@ -21,8 +18,6 @@ from vd_policy.cli.result import Result
 
 if TYPE_CHECKING:
     from vd_policy.demos.demonstrate import DemonstrationSettings, DemonstrationSummary
-
-WATCH_PERIOD_S = 1.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +79,7 @@ def _through_the_graph(
     from vd_policy.demos.demonstrate import prepare, recorded, summary
     from vd_policy.graph.options import DemonstrateOptions
     from vd_policy.graph.up import INTERRUPTED, up
+    from vd_policy.graph.watch import watching
 
     for option, given in (("--resume", args.resume), ("--motion", args.motion != "kinematic"),
                           ("--end-on-contact", args.end_on_contact is not None)):  # fmt: skip
@@ -94,7 +90,7 @@ def _through_the_graph(
                                  noise=args.noise, clip_noise=settings.clip_noise, rule=args.rule)  # fmt: skip
     first, began = prepare(args.out, settings, args.samples, args.seed, existing), time.monotonic()
     lines: list[str] = []
-    with _watching(args.out, first, args.samples):
+    with watching(lambda: sum(r.samples for r in recorded(args.out, first)), args.samples, "sample"):
         code = up("demonstrate", options, on_line=lambda name, line: lines.append(f"{name}: {line}"))
     if code in INTERRUPTED:
         raise KeyboardInterrupt
@@ -102,29 +98,6 @@ def _through_the_graph(
         said = "; ".join(lines[-3:])
         raise VdPolicyError(f"the graph ended with exit code {code}: {said}; whole episodes are intact in {args.out}")
     return summary(args.out, recorded(args.out, first), time.monotonic() - began)
-
-
-@contextmanager
-def _watching(out: Path, first: int, samples: int) -> Iterator[None]:
-    """A progress bar of what has arrived in the directory."""
-    from tqdm import tqdm
-
-    from vd_policy.demos.demonstrate import recorded
-
-    over = threading.Event()
-
-    def watch(bar: Any) -> None:
-        while not over.wait(WATCH_PERIOD_S):
-            bar.update(sum(r.samples for r in recorded(out, first)) - bar.n)
-
-    with tqdm(total=samples, unit="sample", disable=None, leave=False) as bar:
-        thread = threading.Thread(target=watch, args=(bar,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
 
 
 def _result(args: argparse.Namespace, made: DemonstrationSummary) -> Result:

@@ -1,0 +1,36 @@
+"""A progress bar for a graph: what its nodes have left behind, looked at from a thread beside `up`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+LOOK_S = 0.5
+"""How often the bar looks."""
+
+
+@contextmanager
+def watching(count: Callable[[], int], total: int, unit: str, title: str = "") -> Iterator[None]:
+    """Show how far a graph has come, since `up` keeps the main thread.
+
+    Args:
+        count: how much is there now, of `total` (0: no end is known) in `unit`; called from another thread.
+        title: stands before the bar.
+    """
+    over = threading.Event()
+
+    def look() -> None:
+        with tqdm(desc=title or None, total=total or None, unit=unit, disable=None, leave=False) as bar:
+            while not over.wait(LOOK_S):
+                bar.update(count() - bar.n)
+
+    thread = threading.Thread(target=look, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
