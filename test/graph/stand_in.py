@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ros_graph import RELIABLE, Probe
 from sensor_msgs.msg import Image, JointState
+from trajectory_controller import TrajectoryController
 from trajectory_msgs.msg import JointTrajectory
 
 from vd_policy.arm.spec import load_robot
@@ -30,7 +31,7 @@ def command(positions: Any, sender: str, stamp_ns: int | None = None, duration_s
 
 
 class StandIn:
-    """An arm that follows its controller's topic within its speed limits, at 50 Hz, under a camera of 25 Hz.
+    """An arm that follows its controller within its speed limits, at 50 Hz, under a camera of 25 Hz.
 
     Switch faults on by setting attributes; they act from the next tick on.
     """
@@ -46,6 +47,8 @@ class StandIn:
         self._size, self._rng = size, np.random.default_rng(0)
         self._factory = RclpyFactory()
         self.sent: list[Any] = probe.listen(JointTrajectory, TRAJECTORY)
+        self.controller = TrajectoryController(SPEC.joints)
+        self._target, self._taken = HOME, 0
         self._joints = probe.node.create_publisher(JointState, JOINT_STATES, RELIABLE)
         self._color = probe.node.create_publisher(Image, COLOR, RELIABLE)
         self._depth = probe.node.create_publisher(Image, DEPTH, RELIABLE)
@@ -79,10 +82,12 @@ class StandIn:
             self.ticks += 1
 
     def _move(self) -> None:
-        if self.sent:
-            reach = np.array(SPEC.speed_limit_rad_s) * PERIOD_S
-            target = np.array(self.sent[-1].points[0].positions)
-            self.q = self.q + np.clip(target - self.q, -reach, reach)
+        while self._taken < len(self.sent):
+            target = self.controller.take(self.sent[self._taken], time.time_ns())
+            self._target = self._target if target is None else target
+            self._taken += 1
+        reach = np.array(SPEC.speed_limit_rad_s) * PERIOD_S
+        self.q = self.q + np.clip(self._target - self.q, -reach, reach)
 
     def _see(self) -> None:
         if not self.frozen:
