@@ -27,7 +27,15 @@ from vd_policy.experiments.interval import mean_of
 from vd_policy.experiments.jobs import CloneJob, TrainJob
 from vd_policy.experiments.plan import Sweep, make_plan
 from vd_policy.experiments.scale import SCALES
-from vd_policy.experiments.verdicts import NOT_REPRODUCED, REPRODUCED, TOO_FEW, table1_verdicts, verdicts_of
+from vd_policy.experiments.verdicts import (
+    NOT_REPRODUCED,
+    OTHER_SETTING,
+    REPRODUCED,
+    REVERSED,
+    TOO_FEW,
+    table1_verdicts,
+    verdicts_of,
+)
 
 DEADLINE_S = 120.0
 TINY = {"image_size": 16, "samples": 40, "steps": 1200, "vd_epochs": 2, "epochs": 2, "evaluate_every": 400,
@@ -164,6 +172,8 @@ def test_a_claim_holds_only_where_its_whole_interval_does_over_enough_seeds():
     assert outcomes(better[:8])[final] == TOO_FEW
     alike = [invented(m, level, s) for s in range(5) for m, level in (("vd", 60.0), ("l2", 49.0 + 5.0 * s))]
     assert outcomes(alike)[final] == NOT_REPRODUCED
+    worse = [invented(m, base + s, s) for s in range(5) for m, base in (("vd", 20.0), ("l2", 30.0))]
+    assert outcomes(worse)[final] == REVERSED
     assert all(REPRODUCED == said for claim, said in outcomes(better).items() if "expert" in claim)
 
 
@@ -179,4 +189,6 @@ def test_table_1_is_judged_for_units_and_weights_apart():
     claim = "sparsity with 8000 demonstrations, noise 0.5"
     assert by_measure[claim, "share of units pruned"] == REPRODUCED
     assert by_measure[claim, "share of weights pruned"] == NOT_REPRODUCED
+    elsewhere = table1_verdicts({(2000, 0.5): sparsities[8000, 0.5]}, 2000)
+    assert {v.outcome for v in elsewhere if v.claim.startswith("sparsity")} == {OTHER_SETTING}
     assert by_measure["less noise, sparser", "difference in the share of units pruned"] == TOO_FEW
