@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 from ros_graph import NodeProcess, RosGraph
-from stand_in import StandIn
+from stand_in import SPEC, StandIn
 from trained import saved, turning_policy
+
+from vd_policy.arm.spec import load_robot
 
 
 class Deployed:
@@ -17,21 +19,23 @@ class Deployed:
     Each test begins with `moving`, which mends whatever the one before broke.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, robot: str = SPEC.name) -> None:
         self.graph = RosGraph()
         self.status = self.graph.probe.diagnostics()
-        self.robot = StandIn(self.graph.probe)
+        self._robot = robot
+        self.robot = StandIn(self.graph.probe, spec=load_robot(robot))
         self._latch = str(folder / "latch.json")
         self._run = saved(folder / "run", turning_policy())
         self.safety = self.start_safety()
         self.policy = self.start_policy()
 
     def start_safety(self) -> NodeProcess:
-        self.safety = self.graph.start("safety", latch_file=self._latch)
+        self.safety = self.graph.start("safety", latch_file=self._latch, robot=self._robot)
         return self.safety
 
     def start_policy(self) -> NodeProcess:
-        self.policy = self.graph.start("policy", run=self._run, frozen_motion_rad=0.01, rate_hz=20.0)
+        self.policy = self.graph.start("policy", run=self._run, robot=self._robot, frozen_motion_rad=0.01,
+                                        rate_hz=20.0)  # fmt: skip
         return self.policy
 
     def wait(self, node: str, message: str, **values: Any) -> dict[str, str]:
@@ -62,7 +66,7 @@ class Deployed:
         """Wait until the arm stands where the controller was told last, and check that it stays there."""
 
         def still() -> bool:
-            last = self.robot.sent[-1].points[0].positions
+            last = self.robot.driver.from_driver(np.array(self.robot.sent[-1].points[0].positions))
             return bool(np.abs(self.robot.q - last).max() < 1e-6)
 
         self.graph.wait_for(still, "the arm to stand still")

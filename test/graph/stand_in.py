@@ -12,7 +12,8 @@ from sensor_msgs.msg import Image, JointState
 from trajectory_controller import TrajectoryController
 from trajectory_msgs.msg import JointTrajectory
 
-from vd_policy.arm.spec import load_robot
+from vd_policy.arm.spec import RobotSpec, load_robot
+from vd_policy.messages.driver import DriverJoints
 from vd_policy.messages.images import encode_color, encode_depth
 from vd_policy.messages.joints import encode_joints
 from vd_policy.messages.topics import COLOR, DEPTH, JOINT_STATES, TRAJECTORY
@@ -33,21 +34,23 @@ def command(positions: Any, sender: str, stamp_ns: int | None = None, duration_s
 class StandIn:
     """An arm that follows its controller within its speed limits, at 50 Hz, under a camera of 25 Hz.
 
+    `q` counts as the URDF does; the topics name and count the joints as the driver of `spec` does.
     Switch faults on by setting attributes; they act from the next tick on.
     """
 
-    def __init__(self, probe: Probe, size: int = 16) -> None:
+    def __init__(self, probe: Probe, size: int = 16, spec: RobotSpec = SPEC) -> None:
         self.camera = self.joints = True
         self.frozen = False
         self.stamp_offset_s = 0.0
         self.stamp_zero = False
-        self.names = SPEC.joints
+        self.driver = DriverJoints(spec.joints, spec.driver_joints)
+        self.names = self.driver.names
         self.q = HOME
         self.frames = self.ticks = 0
         self._size, self._rng = size, np.random.default_rng(0)
         self._factory = RclpyFactory()
         self.sent: list[Any] = probe.listen(JointTrajectory, TRAJECTORY)
-        self.controller = TrajectoryController(SPEC.joints)
+        self.controller = TrajectoryController(self.driver.names)
         self._target, self._taken = HOME, 0
         self._joints = probe.node.create_publisher(JointState, JOINT_STATES, RELIABLE)
         self._color = probe.node.create_publisher(Image, COLOR, RELIABLE)
@@ -66,7 +69,7 @@ class StandIn:
         """Switch every fault off."""
         self.camera = self.joints = True
         self.frozen = self.stamp_zero = False
-        self.stamp_offset_s, self.names = 0.0, SPEC.joints
+        self.stamp_offset_s, self.names = 0.0, self.driver.names
 
     def close(self) -> None:
         self._end.set()
@@ -76,7 +79,8 @@ class StandIn:
         while not self._end.wait(PERIOD_S):
             self._move()
             if self.joints:
-                self._joints.publish(encode_joints(self._factory, self.names, self.q[: len(self.names)], self.stamp_ns))
+                angles = self.driver.to_driver(self.q)[: len(self.names)]
+                self._joints.publish(encode_joints(self._factory, self.names, angles, self.stamp_ns))
             if self.camera and self.ticks % 2 == 0:
                 self._see()
             self.ticks += 1
@@ -84,7 +88,7 @@ class StandIn:
     def _move(self) -> None:
         while self._taken < len(self.sent):
             target = self.controller.take(self.sent[self._taken], time.time_ns())
-            self._target = self._target if target is None else target
+            self._target = self._target if target is None else self.driver.from_driver(target)
             self._taken += 1
         reach = np.array(SPEC.speed_limit_rad_s) * PERIOD_S
         self.q = self.q + np.clip(self._target - self.q, -reach, reach)

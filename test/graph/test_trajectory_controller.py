@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from deployed import Deployed
+from stand_in import HOME
 from trajectory_controller import TrajectoryController
 
+from vd_policy.arm.spec import load_robot
+from vd_policy.base.settings import as_dict
 from vd_policy.messages.header import duration
 from vd_policy.messages.trajectory import encode_trajectory
 from vd_policy.nodes.ros import RclpyFactory
@@ -80,9 +84,25 @@ def test_a_trajectory_that_ends_in_the_past_is_rejected_and_one_that_still_runs_
     assert dict(controller.rejections) == {"ends in the past": 1}
 
 
-def test_policy_and_safety_drive_the_controller_without_a_rejection(tmp_path: Path) -> None:
-    """While it moves, while it is halted, and after a reset."""
-    deployed = Deployed(tmp_path)
+def other_counting(folder: Path) -> str:
+    """The Jaco behind a driver with other names, two joints counted backwards, two from another zero."""
+    described = as_dict(load_robot())
+    names = described["joints"]
+    described["driver_joints"] = {
+        names[0]: {"name": "yaw", "sign": -1, "offset_rad": 0.7},
+        names[1]: {"name": "shoulder", "offset_rad": -1.25},
+        names[5]: {"sign": -1},
+    }
+    (folder / "robot.yaml").write_text(yaml.safe_dump(described))
+    return str(folder / "robot.yaml")
+
+
+@pytest.mark.parametrize("counting", [lambda folder: "j2n6s300", other_counting], ids=["as the URDF", "otherwise"])
+def test_policy_and_safety_drive_the_controller_without_a_rejection(
+    counting: Callable[[Path], str], tmp_path: Path
+) -> None:
+    """While it moves, while it is halted, and after a reset; the joints that are told to stand still do."""
+    deployed = Deployed(tmp_path, counting(tmp_path))
     try:
         deployed.moving()
         deployed.graph.wait_for(lambda: deployed.graph.probe.call("safety/stop").success, "the stop")
@@ -90,5 +110,6 @@ def test_policy_and_safety_drive_the_controller_without_a_rejection(tmp_path: Pa
         deployed.moving()
         controller = deployed.robot.controller
         assert controller.accepted > 2 and not controller.rejections
+        assert deployed.robot.q[1:] == pytest.approx(HOME[1:], abs=1e-6)
     finally:
         deployed.close()

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from vd_policy.arm.driver import DriverJoint
 from vd_policy.arm.urdf import UrdfJoint, chain_between, read_joints
 from vd_policy.base.errors import BadInput
 from vd_policy.base.resources import named_or_path, resource
@@ -38,6 +39,9 @@ class RobotSpec:
     workspace_m: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] = setting(
         default=((-math.inf, math.inf),) * 3,
         help="box the end effector may move in, ((x0, x1), (y0, y1), (z0, z1)) [m]",
+    )
+    driver_joints: dict[str, DriverJoint] = setting(
+        factory=dict, help="joints that the driver names or counts otherwise than the URDF, by the URDF's name"
     )
 
     def __len__(self) -> int:
@@ -73,6 +77,7 @@ def check(spec: RobotSpec, where: str) -> None:
     for low, high in spec.workspace_m:
         if low >= high:
             raise BadInput(f"{where}: workspace_m", (low, high), "lower below upper on each axis", "swap them")
+    _check_driver(spec, where)
     joints = read_joints(spec.urdf)
     moving = [j.name for j in chain_between(joints, spec.base_link, spec.end_effector) if j.moves]
     if moving != list(spec.joints):
@@ -85,6 +90,14 @@ def check(spec: RobotSpec, where: str) -> None:
         for field in ("finger_rad", "finger_open_rad", "finger_closed_rad"):
             for angle in getattr(spec, field)[index : index + 1]:
                 _inside(angle, joints[name].lower_rad, joints[name].upper_rad, f"{where}: {field} of {name}")
+
+
+def _check_driver(spec: RobotSpec, where: str) -> None:
+    if unknown := sorted(set(spec.driver_joints) - set(spec.joints)):
+        raise BadInput(f"{where}: driver_joints", unknown, "joints " + ", ".join(spec.joints), "correct the names")
+    names = [spec.driver_joints.get(joint, DriverJoint()).name or joint for joint in spec.joints]
+    if len(set(names)) < len(names):
+        raise BadInput(f"{where}: driver_joints", names, "each name once", "two joints share a name of the driver")
 
 
 def _check_joint(spec: RobotSpec, index: int, joint: UrdfJoint, where: str) -> None:

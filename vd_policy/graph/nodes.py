@@ -69,8 +69,8 @@ def _demonstrate(o: DemonstrateOptions) -> list[NodeSpec]:
 def _deploy(o: DeployOptions) -> list[NodeSpec]:
     _need_run(o)
     lockstep = o.sim and _lockstep(o)
-    policy = {"run": o.run, "explore": o.explore, "seed": o.seed, "lockstep": lockstep, "rollouts": o.rollouts,
-              "resize": o.resize}  # fmt: skip
+    policy = {"run": o.run, "robot": o.robot, "explore": o.explore, "seed": o.seed, "lockstep": lockstep,
+              "rollouts": o.rollouts, "resize": o.resize}  # fmt: skip
     nodes = [NodeSpec("policy", policy), _safety(o, lockstep=lockstep)]
     return [*nodes, _recorder(o, o.record, source="policy")] if o.record else nodes
 

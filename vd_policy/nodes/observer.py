@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 
+from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import setting
 from vd_policy.control.assembler import Assembled, ObservationAssembler
 from vd_policy.control.watch import InputWatch, WatchSettings
+from vd_policy.messages.driver import DriverJoints
 from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.images import decode_color, decode_depth
-from vd_policy.messages.joints import JointReader
 from vd_policy.messages.outcome import decode_outcome
 from vd_policy.messages.resize import FITS, resize_color, resize_depth
 from vd_policy.messages.topics import COLOR, DEPTH, JOINT_STATES, OUTCOME, TOPICS
@@ -36,7 +37,20 @@ class ObserverSettings(WatchSettings):
                                  minimum=0)  # fmt: skip
     resize: str = setting(REFUSE, "images of another size than in training: refuse them, crop them to the aspect ratio "
                           "and scale, or stretch", choices=(REFUSE, *FITS))  # fmt: skip
+    robot: str = setting("", "real time: robot file that says how the driver names and counts the joints"
+                         " (driver_joints); empty: as in training")  # fmt: skip
     future_s: float = setting(0.1, "stamps may run ahead of this node's clock by this much [s]", minimum=0)
+
+
+def driver_of(spec: ObservationSpec, settings: ObserverSettings) -> DriverJoints:
+    """The joints as the driver counts them; in lockstep the simulator is the driver, and counts as the URDF does."""
+    if settings.lockstep or not settings.robot:
+        return DriverJoints(spec.joints)
+    robot = load_robot(settings.robot)
+    if robot.joints != tuple(spec.joints):
+        raise BadInput("robot", settings.robot, "an arm with joints " + ", ".join(spec.joints) + ", as in training",
+                       "deploy the run on the arm it was trained for")  # fmt: skip
+    return DriverJoints(robot.joints, robot.driver_joints)
 
 
 class Observer:
@@ -61,7 +75,7 @@ class Observer:
         self.q: tuple[np.ndarray, int] | None = None
         self._unreadable: dict[str, str] = {}
         self._whole_ns = 0
-        self._reader = JointReader(spec.joints)
+        self._reader = driver_of(spec, settings).reader()
         decoders = {"rgb": self._color, "depth": self._depth, "q": self._reader.read, "outcome": decode_outcome}
         self._subscriptions = [self._subscribe(kind, decoders[kind]) for kind in kinds]
 

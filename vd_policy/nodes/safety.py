@@ -24,8 +24,8 @@ from vd_policy.control.commanders import twins
 from vd_policy.control.gate import Decision, Gate, GateSettings, State
 from vd_policy.control.latch import LatchFile, default_directory
 from vd_policy.control.limits import Limits
+from vd_policy.messages.driver import DriverJoints
 from vd_policy.messages.header import stamp_ns
-from vd_policy.messages.joints import JointReader
 from vd_policy.messages.topics import COMMAND, JOINT_STATES, TRAJECTORY
 from vd_policy.messages.trajectory import decode_trajectory, encode_trajectory
 from vd_policy.nodes.diagnostics import ERROR, OK, WARN, Diagnostics
@@ -60,6 +60,11 @@ def limits_of(spec: RobotSpec, settings: SafetySettings) -> Limits:
                   Kinematics(spec).forward)  # fmt: skip
 
 
+def driver_of(spec: RobotSpec, settings: SafetySettings) -> DriverJoints:
+    """The joints as the driver counts them; in lockstep the simulator is the driver, and counts as the URDF does."""
+    return DriverJoints(spec.joints, None if settings.lockstep else spec.driver_joints)
+
+
 class SafetyNode(Node):
     """Topics, services and a watchdog around one `Gate`."""
 
@@ -73,7 +78,8 @@ class SafetyNode(Node):
         self._remembered = bool(latched)
         if latched:
             self.get_logger().error(f"stopped since an earlier run: {latched}; call safety/reset to release the arm")
-        self._reader = JointReader(self._spec.joints)
+        self._driver = driver_of(self._spec, self.settings)
+        self._reader = self._driver.reader()
         self._factory = RclpyFactory()
         self._diagnostics = Diagnostics(self)
         self._controller = advertise(self, TRAJECTORY)
@@ -121,7 +127,8 @@ class SafetyNode(Node):
         """Send first, then remember and tell."""
         if decision.target is not None:
             stamp = decision.stamp_ns if self.settings.lockstep else 0
-            self._controller.publish(encode_trajectory(self._factory, self._spec.joints, decision.target,
+            self._controller.publish(encode_trajectory(self._factory, self._driver.names,
+                                                       self._driver.to_driver(decision.target),
                                                        decision.duration_s, stamp,
                                                        self.get_fully_qualified_name()))  # fmt: skip
         if decision.state is State.STOPPED and not self._remembered:

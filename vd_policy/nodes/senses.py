@@ -7,6 +7,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 
 from vd_policy.base.episode import Obs
+from vd_policy.messages.driver import DriverJoints
 from vd_policy.messages.header import time as time_message
 from vd_policy.messages.images import camera_info, encode_color, encode_depth
 from vd_policy.messages.joints import encode_joints
@@ -24,12 +25,13 @@ class Senses:
     """The publishers of an environment.
 
     Args:
+        driver: how the joints are named and counted in the joint states.
         lossless: queue so much that even a reader who is held up for a moment gets everything.
     """
 
-    def __init__(self, node: Node, env: ArmEnv, lossless: bool) -> None:
+    def __init__(self, node: Node, env: ArmEnv, driver: DriverJoints, lossless: bool) -> None:
         self._factory = RclpyFactory()
-        self._joints, self._camera = env.robot.joints, env.camera
+        self._driver, self._camera = driver, env.camera
         topics = (JOINT_STATES, COLOR, COLOR_INFO, DEPTH, DEPTH_INFO, OUTCOME, CLOCK)
         depth = LOSSLESS_DEPTH if lossless else None
         self._publishers = {name: advertise(node, name, depth=depth) for name in topics}
@@ -41,7 +43,8 @@ class Senses:
         self._publishers[OUTCOME].publish(encode_outcome(self._factory, moment.outcome, moment.stamp_ns))
 
     def joints(self, q: np.ndarray, stamp_ns: int) -> None:
-        self._publishers[JOINT_STATES].publish(encode_joints(self._factory, self._joints, q, stamp_ns))
+        angles = self._driver.to_driver(q)
+        self._publishers[JOINT_STATES].publish(encode_joints(self._factory, self._driver.names, angles, stamp_ns))
 
     def images(self, obs: Obs, stamp_ns: int) -> None:
         frame = self._camera.frame_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from rclpy.node import Node
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import setting
+from vd_policy.messages.driver import DriverJoints
 from vd_policy.messages.topics import TRAJECTORY
 from vd_policy.messages.trajectory import JointTarget, decode_trajectory
 from vd_policy.nodes.diagnostics import OK, Diagnostics
@@ -54,23 +55,25 @@ class SimNode(Node):
         overrides = {} if s.end_on_contact is None else {"end_on_contact": s.end_on_contact}
         self._env = ArmEnv(s.task, s.robot, image_height=s.image_height, image_width=s.image_width, motion=s.motion,
                            overrides=overrides)  # fmt: skip
-        self._senses = Senses(self, self._env, lossless=s.mode == "lockstep")
+        robot, lockstep = self._env.robot, s.mode == "lockstep"
+        self._driver = DriverJoints(robot.joints, None if lockstep else robot.driver_joints)
+        self._senses = Senses(self, self._env, self._driver, lossless=lockstep)
         self._diagnostics = Diagnostics(self)
-        self._drive = (LockstepDrive if s.mode == "lockstep" else RealTimeDrive)(self, self._env, self._senses, s)
+        self._drive = (LockstepDrive if lockstep else RealTimeDrive)(self, self._env, self._senses, s)
         subscribe(self, TRAJECTORY, self._on_trajectory)
         serve(self, "sim/reset", self._drive.reset)
         self._diagnostics.state(OK, f"{s.task} in {s.mode}")
 
     def _on_trajectory(self, msg: Any) -> None:
         try:
-            target = decode_trajectory(msg, self._env.robot.joints)
+            target = decode_trajectory(msg, self._driver.names)
             if not np.isfinite(target.positions).all():
                 raise BadInput("trajectory positions", target.positions.tolist(), "finite numbers", "check its sender")
         except BadInput as error:
             self.count("refused")
             self.get_logger().warning(str(error), throttle_duration_sec=1.0)
             return
-        if not self._drive.take(target):
+        if not self._drive.take(replace(target, positions=self._driver.from_driver(target.positions))):
             self.count("dropped")
 
     def count(self, name: str) -> None:
