@@ -12,6 +12,7 @@ from ros_graph import RosGraph
 from trained import saved, small_policy
 
 from vd_policy.base.errors import BadInput
+from vd_policy.base.seeds import Seeds
 from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
 from vd_policy.demos.demonstrate import DemonstrationSettings
@@ -178,3 +179,17 @@ def test_a_node_keeps_its_executable_name_unless_renamed() -> None:
 def test_an_unknown_graph_is_refused() -> None:
     with pytest.raises(BadInput, match="juggle"):
         graph("juggle")
+
+
+def test_a_deployed_policy_meets_other_cups_than_the_demonstrations_of_the_same_seed(run: str) -> None:
+    """The cups of in-process training, so that neither success nor improvement is measured on what was cloned."""
+    seeds = {
+        name: graph(name, options)[0].parameters["seed"]
+        for name, options in (
+            ("demonstrate", DemonstrateOptions(seed=3)),
+            ("deploy", DeployOptions(seed=3, run=run)),
+            ("train", TrainOptions(seed=3, run=run)),
+        )
+    }
+    assert seeds["demonstrate"] == 3
+    assert seeds["deploy"] == seeds["train"] == Seeds(3).integer("rollouts")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vd_policy.base.errors import BadInput
+from vd_policy.base.seeds import Seeds
 from vd_policy.graph.options import AS_TRAINED, DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, options_of
 from vd_policy.graph.process import NodeSpec
 from vd_policy.sim.tasks import load_task
@@ -39,7 +40,7 @@ def foundation(name: str, options: Any) -> tuple[str, Any] | None:
         return "sim", _part(SimOptions, options, **_recorded(options))
     if name == "deploy" and options.sim:
         changes = _recorded(options) if options.record else {}
-        return "sim", _part(SimOptions, options, **_image_size(options), **changes)
+        return "sim", _part(SimOptions, options, seed=_rollout_seed(options), **_image_size(options), **changes)
     if name == "train":
         return "deploy", _part(DeployOptions, options)
     return None
@@ -101,6 +102,11 @@ def _recorder(o: SimOptions, out: str, **parameters: Any) -> NodeSpec:
 def _recorded(o: SimOptions) -> dict[str, Any]:
     """How the sim differs when a recorder is there: the recorder counts, and in lockstep it asks for each episode."""
     return {"episodes": 0, "auto_reset": not _lockstep(o)}
+
+
+def _rollout_seed(o: SimOptions) -> int:
+    """Other cups than those of demonstrations made with the same seed, and the same as in-process training meets."""
+    return Seeds(o.seed).integer("rollouts")
 
 
 def _lockstep(o: SimOptions) -> bool:
