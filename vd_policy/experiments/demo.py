@@ -34,7 +34,7 @@ OURS = ("demonstrations", "cloned", "cloned.events", "pruned", "deployed", "impr
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """How much of everything; the defaults take about 8 minutes on 2 cores."""
+    """How much of everything; the defaults take 3 minutes on 2 quiet cores and 6 on busy ones."""
 
     out: str = setting("demo", "directory of everything the demo writes")
     image_size: int = setting(64, "rows and columns of the camera's images [px]", minimum=16, maximum=512)
