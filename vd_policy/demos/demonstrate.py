@@ -33,7 +33,7 @@ from vd_policy.demos.recording import MIN_STEPS
 from vd_policy.demos.steps import StepWriter
 from vd_policy.demos.storage import bag_paths, episode_name, next_index, unfinished_paths
 from vd_policy.demos.writer import EpisodeWriter
-from vd_policy.messages.outcome import Outcome
+from vd_policy.messages.outcome import Outcome, outcome_of
 from vd_policy.sim.env import ArmEnv
 
 SETTINGS_FILE = "demonstration.json"
@@ -316,20 +316,7 @@ class Demonstrator:
     def _outcome(
         self, index: int, seed: int, step: int, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
     ) -> Outcome:
-        return Outcome(
-            task=self.env.settings.task,
-            episode=index,
-            step=step,
-            reward=float(reward),
-            distance_m=float(info["distance_m"]),
-            success=bool(info["success"]),
-            failure=bool(info["failure"]),
-            reason=info["reason"],
-            terminated=bool(terminated),
-            truncated=bool(truncated),
-            seed=seed,
-            scene=tuple(float(x) for x in info["scene"]),
-        )
+        return outcome_of(self.env.settings.task, index, step, seed, reward, terminated, truncated, info)
 
     def _info(self, index: int) -> EpisodeInfo:
         env, expert = self.env, self._expert

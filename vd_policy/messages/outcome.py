@@ -38,6 +38,25 @@ class Outcome:
         return self.terminated or self.truncated
 
 
+def outcome_of(task: str, episode: int, step: int, seed: int, reward: float, terminated: bool, truncated: bool,
+               info: dict[str, Any]) -> Outcome:  # fmt: skip
+    """The outcome that an environment's answer amounts to, in-process and on the graph; `info` is that of `ArmEnv`."""
+    return Outcome(
+        task=task,
+        episode=episode,
+        step=step,
+        reward=float(reward),
+        distance_m=float(info["distance_m"]),
+        success=bool(info["success"]),
+        failure=bool(info["failure"]),
+        reason=info["reason"],
+        terminated=bool(terminated),
+        truncated=bool(truncated),
+        seed=seed,
+        scene=tuple(float(x) for x in info["scene"]),
+    )
+
+
 def encode_outcome(factory: MessageFactory, outcome: Outcome, stamp_ns: int) -> Any:
     """The outcome as one status; numbers are written so that they read back to the same float64."""
     values = {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from vd_policy.base.episode import Obs
 from vd_policy.base.seeds import Seeds
-from vd_policy.messages.outcome import Outcome
+from vd_policy.messages.outcome import Outcome, outcome_of
 from vd_policy.messages.trajectory import JointTarget
 from vd_policy.sim.env import ArmEnv
 
@@ -26,25 +25,6 @@ class Moment:
     """Joint angles [rad], (J,) float64: what `obs` holds as float32."""
     outcome: Outcome
     stamp_ns: int
-
-
-def outcome_of(task: str, episode: int, step: int, seed: int, reward: float, terminated: bool, truncated: bool,
-               info: dict[str, Any]) -> Outcome:  # fmt: skip
-    """The outcome that an environment's answer amounts to."""
-    return Outcome(
-        task=task,
-        episode=episode,
-        step=step,
-        reward=float(reward),
-        distance_m=float(info["distance_m"]),
-        success=bool(info["success"]),
-        failure=bool(info["failure"]),
-        reason=info["reason"],
-        terminated=bool(terminated),
-        truncated=bool(truncated),
-        seed=seed,
-        scene=tuple(float(x) for x in info["scene"]),
-    )
 
 
 class Lockstep:

@@ -6,8 +6,8 @@ import numpy as np
 
 from vd_policy.base.episode import Obs
 from vd_policy.base.seeds import Seeds
-from vd_policy.messages.outcome import Outcome
-from vd_policy.nodes.lockstep import Moment, outcome_of
+from vd_policy.messages.outcome import Outcome, outcome_of
+from vd_policy.nodes.lockstep import Moment
 from vd_policy.sim.compositor import Compositor
 from vd_policy.sim.env import ArmEnv
 
