@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "graph"))
 
 if TYPE_CHECKING:
+    from deployed import Deployed
     from ros_graph import RosGraph
 
 
@@ -22,3 +23,15 @@ def ros() -> Iterator[RosGraph]:
 
     with RosGraph() as graph:
         yield graph
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """A driven arm that a module's tests share; each begins with its `moving`."""
+    from deployed import Deployed
+
+    graph = Deployed(tmp_path_factory.mktemp("deployed"))
+    try:
+        yield graph
+    finally:
+        graph.close()

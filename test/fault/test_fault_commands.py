@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -35,17 +34,6 @@ if TYPE_CHECKING:
     from deployed import Deployed
 
 ARM_HOME = list(load_robot().home_rad)
-
-
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    from deployed import Deployed
-
-    graph = Deployed(tmp_path_factory.mktemp("deployed"))
-    try:
-        yield graph
-    finally:
-        graph.close()
 
 
 # ---- the values of a command ----------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -23,17 +22,6 @@ if TYPE_CHECKING:
     from deployed import Deployed
 
 MS = 1_000_000
-
-
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    from deployed import Deployed
-
-    graph = Deployed(tmp_path_factory.mktemp("deployed"))
-    try:
-        yield graph
-    finally:
-        graph.close()
 
 
 def test_a_camera_that_stops_halts_the_arm_until_enough_fresh_frames_came(deployed: Deployed) -> None:
