@@ -45,6 +45,7 @@ class MonitorNode(Node):
         self._latency: list[float] = []
         self._begun: dict[str, dict[str, float]] = {}
         self._last: dict[str, dict[str, float]] = {}
+        self._cpu_begun: dict[str, dict[str, float]] = {}
         subscribe(self, COMMAND, self._on_command)
         subscribe(self, DIAGNOSTICS, self._on_diagnostics)
         steady_timer(self, 0.1, self._look)
@@ -61,11 +62,13 @@ class MonitorNode(Node):
     def _on_diagnostics(self, msg: Any) -> None:
         for status in msg.status:
             figures = {pair.key: _number(pair.value) for pair in status.values}
-            self._last[status.name] = {**figures, "heard_s": time.monotonic()}
+            heard = self._last[status.name] = {**figures, "heard_s": time.monotonic()}
+            if "cpu_s" in figures and (status.name not in self._cpu_begun or not self._arrived):
+                self._cpu_begun[status.name] = heard
 
     def _look(self) -> None:
         whole = self._arrived and time.monotonic() - self._arrived[0] > self.settings.seconds
-        if whole and "infer_p50_ms" in self._last.get("policy", {}):
+        if whole and "infer_p50_ms" in self._last.get("policy", {}) and self._cpu_known("policy"):
             write_json(Path(self.settings.out), self._figures())
             raise Finished
 
@@ -77,13 +80,19 @@ class MonitorNode(Node):
         figures |= {name: self._last["policy"][name] for name in ("infer_p50_ms", "infer_p99_ms")}
         figures |= {name: self._grown("policy", name) for name in ("misses", "skipped")}
         return figures | {f"cpu_{node}_percent": self._cpu_percent(node)
-                          for node, begun in self._begun.items() if "cpu_s" in begun}  # fmt: skip
+                          for node in self._cpu_begun if self._cpu_known(node)}  # fmt: skip
 
     def _grown(self, node: str, name: str) -> float:
         return self._last[node][name] - self._begun.get(node, {}).get(name, 0.0)
 
+    def _cpu_known(self, node: str) -> bool:
+        """The node told its CPU time twice: a policy may begin to command before its first report."""
+        last, begun = self._last.get(node, {}), self._cpu_begun.get(node)
+        return begun is not None and "cpu_s" in last and last["heard_s"] > begun["heard_s"]
+
     def _cpu_percent(self, node: str) -> float:
-        return 100.0 * self._grown(node, "cpu_s") / self._grown(node, "heard_s")
+        last, begun = self._last[node], self._cpu_begun[node]
+        return 100.0 * (last["cpu_s"] - begun["cpu_s"]) / (last["heard_s"] - begun["heard_s"])
 
 
 def _number(text: str) -> float:
