@@ -20,14 +20,14 @@ from scipy import stats
 
 from vd_policy.base.errors import BadInput
 from vd_policy.cli.main import main
-from vd_policy.experiments.arms import arms_of, best_of
-from vd_policy.experiments.chain import carry_out_job
-from vd_policy.experiments.curves import Curve, Trained, read_trained
 from vd_policy.experiments.interval import mean_of
-from vd_policy.experiments.jobs import CloneJob, TrainJob
-from vd_policy.experiments.plan import Sweep, make_plan
-from vd_policy.experiments.scale import SCALES
-from vd_policy.experiments.verdicts import (
+from vd_policy.experiments.reproduce.arms import arms_of, best_of
+from vd_policy.experiments.reproduce.chain import carry_out_job
+from vd_policy.experiments.reproduce.curves import Curve, Trained, read_trained
+from vd_policy.experiments.reproduce.jobs import CloneJob, TrainJob
+from vd_policy.experiments.reproduce.plan import Sweep, make_plan
+from vd_policy.experiments.reproduce.scale import SCALES
+from vd_policy.experiments.reproduce.verdicts import (
     NOT_REPRODUCED,
     OTHER_SETTING,
     REPRODUCED,

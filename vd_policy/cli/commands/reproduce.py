@@ -18,7 +18,7 @@ from vd_policy.cli.arguments import number, whole
 from vd_policy.cli.result import Result
 
 if TYPE_CHECKING:
-    from vd_policy.experiments.plan import Plan
+    from vd_policy.experiments.reproduce.plan import Plan
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Result:
-    from vd_policy.experiments.reproduce import report, reproduce
+    from vd_policy.experiments.reproduce.reproduction import report, reproduce
 
     plan = _plan(args)
     if args.report:
@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> Result:
 
 def _plan(args: argparse.Namespace) -> Plan:
     from vd_policy.base.settings import replaced
-    from vd_policy.experiments.plan import Sweep, make_plan
-    from vd_policy.experiments.scale import SCALES
+    from vd_policy.experiments.reproduce.plan import Sweep, make_plan
+    from vd_policy.experiments.reproduce.scale import SCALES
     from vd_policy.learning.recipe import load_recipe, parse_changes
 
     load_recipe(args.recipe)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vd_policy.experiments.chain import read_evaluations, trained
-from vd_policy.experiments.jobs import TrainJob
+from vd_policy.experiments.reproduce.chain import read_evaluations, trained
+from vd_policy.experiments.reproduce.jobs import TrainJob
 from vd_policy.learning.metrics import STEP, read_csv
 from vd_policy.policy.checkpoint import MANIFEST, load_manifest, load_metrics
 

@@ -11,13 +11,13 @@ from vd_policy.base.errors import Missing
 from vd_policy.base.files import write_json
 from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.demonstrate import demonstrate
-from vd_policy.experiments.chain import EVALUATION_SEED, check_same, done
 from vd_policy.experiments.evaluate import Request, carry_out
-from vd_policy.experiments.figure_report import FigureReport, write_report
-from vd_policy.experiments.forecast import Forecast
-from vd_policy.experiments.jobs import CloneJob, Job
-from vd_policy.experiments.plan import Plan
-from vd_policy.experiments.pool import run_jobs
+from vd_policy.experiments.reproduce.chain import EVALUATION_SEED, check_same, done
+from vd_policy.experiments.reproduce.figure_report import FigureReport, write_report
+from vd_policy.experiments.reproduce.forecast import Forecast
+from vd_policy.experiments.reproduce.jobs import CloneJob, Job
+from vd_policy.experiments.reproduce.plan import Plan
+from vd_policy.experiments.reproduce.pool import run_jobs
 
 EXPERTS = ("expert-literal", "expert")
 EXPERT_IMAGE_SIZE = 8

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vd_policy.base.errors import BadInput
-from vd_policy.experiments.jobs import MAGNITUDE, METHODS, CloneJob, TrainJob
-from vd_policy.experiments.scale import Scale
+from vd_policy.experiments.reproduce.jobs import MAGNITUDE, METHODS, CloneJob, TrainJob
+from vd_policy.experiments.reproduce.scale import Scale
 from vd_policy.learning.cloning import CloningSettings
 
 FULL_SAMPLES = 8000

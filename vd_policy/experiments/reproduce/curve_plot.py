@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.figure
 import numpy as np
 
-from vd_policy.experiments.arms import Arm, titles
+from vd_policy.experiments.reproduce.arms import Arm, titles
 
 POINTS = 200
 EXPERT_LINES = {"expert": ("--", "expert, eq. 10 clipped"), "expert-literal": (":", "expert, eq. 10 as printed")}

@@ -10,15 +10,15 @@ from typing import Any
 
 from vd_policy.base.files import write_bytes, write_json
 from vd_policy.base.settings import as_dict
-from vd_policy.experiments.arms import Arm, arms_of, best_of, titles
-from vd_policy.experiments.chain import csv_text, done
-from vd_policy.experiments.curve_plot import curve_plot
-from vd_policy.experiments.curves import LEVELS, Curve, Trained, read_trained
 from vd_policy.experiments.interval import Mean
-from vd_policy.experiments.jobs import CloneJob, TrainJob
-from vd_policy.experiments.plan import Plan
+from vd_policy.experiments.reproduce.arms import Arm, arms_of, best_of, titles
+from vd_policy.experiments.reproduce.chain import csv_text, done
+from vd_policy.experiments.reproduce.curve_plot import curve_plot
+from vd_policy.experiments.reproduce.curves import LEVELS, Curve, Trained, read_trained
+from vd_policy.experiments.reproduce.jobs import CloneJob, TrainJob
+from vd_policy.experiments.reproduce.plan import Plan
+from vd_policy.experiments.reproduce.verdicts import Verdict, table1_verdicts, verdicts_of
 from vd_policy.experiments.success_map import save
-from vd_policy.experiments.verdicts import Verdict, table1_verdicts, verdicts_of
 
 PLAIN_RECIPE = "trpo"
 """Its files bear the figure's name alone; those of another recipe are kept apart by its name."""

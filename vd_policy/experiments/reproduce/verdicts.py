@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vd_policy.experiments.arms import Arm
-from vd_policy.experiments.curves import Curve
 from vd_policy.experiments.interval import Mean, mean_of
-from vd_policy.experiments.jobs import MAGNITUDE
+from vd_policy.experiments.reproduce.arms import Arm
+from vd_policy.experiments.reproduce.curves import Curve
+from vd_policy.experiments.reproduce.jobs import MAGNITUDE
 
 MIN_SEEDS = 5
 """Fewer seeds make no verdict."""

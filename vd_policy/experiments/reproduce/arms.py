@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vd_policy.experiments.curves import Curve, Trained
 from vd_policy.experiments.interval import Mean, mean_of
-from vd_policy.experiments.jobs import MAGNITUDE, TrainJob
+from vd_policy.experiments.reproduce.curves import Curve, Trained
+from vd_policy.experiments.reproduce.jobs import MAGNITUDE, TrainJob
 
 TITLES = {
     "vd": "VD",

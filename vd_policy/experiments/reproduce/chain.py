@@ -24,7 +24,7 @@ from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import build
 from vd_policy.demos.dataset import Dataset
 from vd_policy.experiments.evaluate import evaluate
-from vd_policy.experiments.jobs import UNTRAINED, CloneJob, Job, TrainJob
+from vd_policy.experiments.reproduce.jobs import UNTRAINED, CloneJob, Job, TrainJob
 from vd_policy.learning.collector import ProcessCollector
 from vd_policy.learning.pretrain import PretrainSettings, observation_spec, pretrain
 from vd_policy.learning.recipe import build_learner, load_recipe

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from vd_policy.experiments.chain import done
-from vd_policy.experiments.jobs import CloneJob, Job, TrainJob
+from vd_policy.experiments.reproduce.chain import done
+from vd_policy.experiments.reproduce.jobs import CloneJob, Job, TrainJob
 from vd_policy.learning.cloning import Cloning, CloningSettings
 from vd_policy.learning.collector import ProcessCollector
 from vd_policy.learning.recipe import build_learner, load_recipe

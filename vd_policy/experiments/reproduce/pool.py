@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from vd_policy.base.errors import VdPolicyError
-from vd_policy.experiments.chain import carry_out_job
-from vd_policy.experiments.jobs import Job
+from vd_policy.experiments.reproduce.chain import carry_out_job
+from vd_policy.experiments.reproduce.jobs import Job
 
 JOIN_TIMEOUT_S = 10.0
 
