@@ -200,7 +200,11 @@ class _Pretraining:
         save_run(
             self.out,
             self._chosen(),
-            config={"pretrain": as_dict(self.settings)},
+            config={
+                "task": self.dataset.shape.task,
+                "robot": self.dataset.shape.robot,
+                "pretrain": as_dict(self.settings),
+            },
             manifest_extra={
                 "env_steps": {"pretraining": len(self.train), "rl": 0},
                 "parents": {"demos": {"name": self.dataset.directory.name, "sha256": self.dataset.content_hash}},
