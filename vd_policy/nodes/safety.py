@@ -24,6 +24,7 @@ from vd_policy.control.commanders import twins
 from vd_policy.control.gate import Decision, Gate, GateSettings, State
 from vd_policy.control.latch import LatchFile, default_directory
 from vd_policy.control.limits import Limits
+from vd_policy.control.workspace import Workspace
 from vd_policy.messages.driver import DriverJoints
 from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.topics import COMMAND, JOINT_STATES, TRAJECTORY
@@ -55,9 +56,10 @@ def limits_of(spec: RobotSpec, settings: SafetySettings) -> Limits:
 
     In lockstep an episode must come out as it does in-process, contacts with the table included.
     """
-    box = spec.workspace_m if settings.workspace and not settings.lockstep else None
-    return Limits(spec.joints, spec.lower_rad, spec.upper_rad, spec.speed_limit_rad_s, settings.max_step_rad, box,
-                  Kinematics(spec).forward)  # fmt: skip
+    boxed = settings.workspace and not settings.lockstep
+    workspace = Workspace(spec.workspace_m, Kinematics(spec).forward_batch) if boxed else None
+    return Limits(spec.joints, spec.lower_rad, spec.upper_rad, spec.speed_limit_rad_s, settings.max_step_rad,
+                  workspace)  # fmt: skip
 
 
 def driver_of(spec: RobotSpec, settings: SafetySettings) -> DriverJoints:
