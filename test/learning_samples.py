@@ -24,7 +24,7 @@ SIDE = 16
 """Rows and columns of all images here."""
 MAKE_ENV = partial(ArmEnv, "reach", image_height=SIDE, image_width=SIDE)
 TINY = NetworkSettings(conv_channels=(4, 4), image_widths=(8,), joint_widths=(8,))
-TINY_POLICY = PolicySettings(mean=TINY, sigma=TINY, initial_std=0.3)
+TINY_POLICY = PolicySettings(mean=TINY, initial_std=0.3)
 
 
 def tiny_policy(seed: int = 0) -> GaussianPolicy:

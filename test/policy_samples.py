@@ -31,8 +31,13 @@ def random_obs(spec: ObservationSpec, batch: int, seed: int = 0) -> Obs:
     }
 
 
-def small_policy(layers: str = "dense", seed: int = 0, spec: ObservationSpec | None = None) -> GaussianPolicy:
-    settings = PolicySettings(mean=replace(SMALL, layers=layers), sigma=SMALL)
+def small_policy(
+    layers: str = "dense",
+    seed: int = 0,
+    spec: ObservationSpec | None = None,
+    sigma: NetworkSettings | None = SMALL,
+) -> GaussianPolicy:
+    settings = PolicySettings(mean=replace(SMALL, layers=layers), sigma=sigma)
     return new_policy(spec or small_spec(), settings, seed=seed)
 
 

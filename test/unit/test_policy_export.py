@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from policy_samples import lively, random_obs, small_policy, small_spec
+from policy_samples import SMALL, lively, random_obs, small_policy, small_spec
 
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.policy import export
@@ -16,10 +16,12 @@ from vd_policy.policy.export import export_onnx, onnx_session
 from vd_policy.policy.prune import prune, prune_by_magnitude
 
 
+@pytest.mark.parametrize("sigma", [SMALL, None], ids=["two networks", "one network"])
 @pytest.mark.parametrize("kind", ["dense", "pruned", "sparse"])
-def test_the_exported_file_decides_as_the_policy_does(tmp_path, kind):
+def test_the_exported_file_decides_as_the_policy_does(tmp_path, kind, sigma):
     pytest.importorskip("onnxruntime")
-    policy = lively(small_policy("variational" if kind == "pruned" else "dense", spec=small_spec(13, 22)))
+    layers = "variational" if kind == "pruned" else "dense"
+    policy = lively(small_policy(layers, spec=small_spec(13, 22), sigma=sigma))
     if kind != "dense":
         policy = (prune(policy) if kind == "pruned" else prune_by_magnitude(policy, 0.15))[0]
     done = export_onnx(policy, tmp_path / "policy.onnx")

@@ -63,6 +63,7 @@ def test_the_pruned_network_computes_what_the_masked_one_does_for_any_masks(size
 @pytest.mark.parametrize("side", [128, 256])
 def test_the_pruned_network_computes_what_the_masked_one_does_at_both_image_sizes_of_the_paper(side):
     policy = lively(new_policy(small_spec(side, side, 6), PolicySettings(), seed=1))
+    torch.nn.init.zeros_(policy.sigma.head.weight)  # as after cloning: nothing reads the features but the means
     rng = np.random.default_rng(5)
     masks = {
         name: torch.from_numpy(rng.random(layer.weight.shape) < 0.02) for name, layer in weight_layers(policy.mean)
@@ -83,10 +84,33 @@ def test_the_pruned_network_computes_what_the_thresholded_variational_one_does()
     assert small.mean.shape.layers == "dense" and not any("log_sigma2" in name for name in small.state_dict())
 
 
-def test_pruning_leaves_the_network_of_the_standard_deviations_alone():
-    policy = lively(small_policy("variational"))
-    obs = random_obs(policy.spec, 4)
-    torch.testing.assert_close(prune(policy)[0].std(obs), policy.std(obs), rtol=0, atol=0)
+@pytest.mark.parametrize("sigma", [SMALL, None], ids=["own network", "on the features of the means"])
+def test_pruning_leaves_the_standard_deviations_as_they_are(sigma):
+    for seed in range(20):
+        policy = lively(small_policy("variational", seed, sigma=sigma), seed)
+        obs = random_obs(policy.spec, 4)
+        full = masked(policy, threshold_masks(policy.mean)).eval()
+        small = prune(policy)[0].eval()
+        torch.testing.assert_close(small(obs), full(obs), rtol=1e-5, atol=1e-5)
+        assert small.sigma.head.weight.requires_grad
+
+
+def test_a_feature_that_only_the_standard_deviation_reads_stays():
+    policy = small_policy(sigma=None)
+    with torch.no_grad():
+        policy.sigma.head.weight[1, 2] = 0.5
+    masks = threshold_masks(policy.mean)
+    masks["head"][:, 2:] = False
+    small = prune(masked(policy, masks))[0]
+    assert small.mean.shape.image_widths[-1] == 3 and small.sigma.head.weight.count_nonzero() == 1
+
+
+def test_features_that_nothing_reads_go_from_the_standard_deviation_too():
+    policy = small_policy(sigma=None)
+    masks = threshold_masks(policy.mean)
+    masks["head"][:, 2:5] = False
+    small = prune(masked(policy, masks))[0]
+    assert small.sigma.head.in_features == small.mean.shape.feature_width == SMALL.feature_width - 3
 
 
 def test_pruning_a_pruned_policy_changes_nothing():

@@ -80,7 +80,7 @@ class TRPO:
         version: int = 1,
         features: Callable[[dict[str, Tensor]], Tensor] | None = None,
     ) -> None:
-        self.policy = policy
+        self.policy = policy.eval()  # no layer with dropout is left; acting need not switch back and forth
         self.settings = settings or TRPOSettings()
         self.version = version
         self.updates = 0

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vd_policy.base.errors import BadInput
-from vd_policy.policy.layers import DenseConv2d
+from vd_policy.policy.layers import DenseConv2d, DenseLinear
 from vd_policy.policy.network import NetworkSettings, TwoStreamNetwork
 
 
@@ -104,23 +104,24 @@ class Compaction:
 
     Args:
         network: read, not changed.
+        second: a dense layer that reads the same features as the network's head; its weights of 0 read nothing.
 
     Raises:
         BadInput: no weight is left between any input and the output, so that the policy would be blind.
     """
 
-    def __init__(self, network: TwoStreamNetwork) -> None:
+    def __init__(self, network: TwoStreamNetwork, second: DenseLinear | None = None) -> None:
         self.network = network
         encoder = network.encoder
         self.conv, self.image_fc, self.joint_fc = (
             [_Stage.of(layer) for layer in layers] for layers in (encoder.conv, encoder.image_fc, encoder.joint_fc)
         )
-        self.head = _Stage.of(network.head)
+        self.head = _Stage.of(network.head) if second is None else _stacked(network.head, second)
         self.image_index = self._full_index() if encoder.image_index is None else encoder.image_index.clone()
         self.edges = self._edges()
         while any([edge.fold_constants() | edge.drop_unread() for edge in self.edges]):
             pass
-        if not self.head.kept.any():
+        if not self.head.kept[: network.spec.action_size].any():
             raise BadInput(
                 "policy",
                 "pruned until no action depends on the observation",
@@ -130,19 +131,31 @@ class Compaction:
 
     def result(self) -> TwoStreamNetwork:
         """The smaller network; it computes what the masked one did."""
-        image_units = [self._alive(edge) for edge in self.edges[: len(self.conv) + len(self.image_fc)]]
-        joint_units = [self._alive(edge) for edge in self.edges[len(image_units) :]]
-        conv_units, fc_units = image_units[: len(self.conv)], image_units[len(self.conv) :]
+        conv_units, fc_units, joint_units = self._units()
         columns, index = self._flat_columns(conv_units[-1])
         shape = self._shape(conv_units, fc_units, joint_units, len(index))
         small = TwoStreamNetwork(self.network.spec, shape)
         _fill_stream(small.encoder.conv, self.conv, conv_units, torch.arange(self.conv[0].weight.shape[1]))
         _fill_stream(small.encoder.image_fc, self.image_fc, fc_units, columns)
         _fill_stream(small.encoder.joint_fc, self.joint_fc, joint_units, torch.arange(self.network.spec.action_size))
-        features = torch.cat((fc_units[-1], joint_units[-1] + len(self.image_fc[-1].bias)))
-        _fill(small.head, self.head, torch.arange(len(self.head.bias)), features)
+        _fill(small.head, self.head, torch.arange(self.network.spec.action_size), self.features())
         if small.encoder.image_index is not None:
             small.encoder.image_index.copy_(index)
+        return small
+
+    def features(self) -> Tensor:
+        """Numbers of the features that stay, among all that the head read."""
+        _, fc_units, joint_units = self._units()
+        return torch.cat((fc_units[-1], joint_units[-1] + len(self.image_fc[-1].bias)))
+
+    def second(self) -> DenseLinear:
+        """The layer beside the head, for the features that stay; trainable as a whole."""
+        rows = slice(self.network.spec.action_size, None)
+        features = self.features()
+        small = DenseLinear(len(features), len(self.head.bias[rows]))
+        with torch.no_grad():
+            small.weight.copy_(self.head.weight[rows][:, features])
+            small.bias.copy_(self.head.bias[rows])
         return small
 
     def idle_layers(self) -> list[str]:
@@ -162,6 +175,12 @@ class Compaction:
         joints = [_Edge(a, b, torch.arange(len(a.bias))) for a, b in zip(self.joint_fc, self.joint_fc[1:])]
         last = self.joint_fc[-1]
         return edges + joints + [_Edge(last, self.head, torch.arange(len(last.bias)), len(self.image_fc[-1].bias))]
+
+    def _units(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Numbers of the units that stay in each convolution, image layer and joint layer."""
+        alive = [self._alive(edge) for edge in self.edges]
+        image, joints = len(self.conv), len(self.conv) + len(self.image_fc)
+        return alive[:image], alive[image:joints], alive[joints:]
 
     def _alive(self, edge: _Edge) -> Tensor:
         """Numbers of the units that stay, at least one."""
@@ -193,6 +212,13 @@ class Compaction:
 
     def _full_index(self) -> Tensor:
         return torch.arange(self.network.shape.flat_features(self.network.spec))
+
+
+def _stacked(head: Any, second: DenseLinear) -> _Stage:
+    """Two layers on the same features as one stage, the rows of `second` below."""
+    a, b = _Stage.of(head), _Stage.of(second)
+    b.drop(b.weight == 0.0)
+    return _Stage(torch.cat((a.weight, b.weight)), torch.cat((a.bias, b.bias)), torch.cat((a.kept, b.kept)), False)
 
 
 def _fill_stream(layers: nn.ModuleList, stages: list[_Stage], units: list[Tensor], columns: Tensor) -> None:

@@ -21,8 +21,8 @@ from vd_policy.base.files import write_bytes
 from vd_policy.policy.gaussian import GaussianPolicy
 from vd_policy.policy.layers import regularised_layers
 from vd_policy.policy.manifest import policy_manifest
-from vd_policy.policy.network import TwoStreamNetwork
-from vd_policy.policy.observation import ObservationSpec
+from vd_policy.policy.network import Encoder, TwoStreamNetwork
+from vd_policy.policy.observation import PER_LEVEL, ObservationSpec
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -70,9 +70,12 @@ def onnx_model(policy: GaussianPolicy) -> bytes:
         )
     onnx = _package("onnx")
     graph = _Graph(onnx)
-    image, joints = _normalise(graph, policy.spec)
-    _network(graph, policy.mean, "mean", image, joints, "mean")
-    log_std = _network(graph, policy.sigma, "sigma", image, joints, "log_std")
+    image, joints = _levels(graph, policy.spec)
+    features = _encoder(graph, policy.mean.encoder, "mean.encoder", image, joints)
+    _linear(graph, policy.mean.head, "mean.head", features, "mean")
+    if isinstance(policy.sigma, TwoStreamNetwork):
+        features = _encoder(graph, policy.sigma.encoder, "sigma.encoder", image, joints)
+    log_std = _linear(graph, policy.sigma.head, "sigma.head", features)
     bounds = [graph.constant(math.log(bound)) for bound in (policy.settings.min_std, policy.settings.max_std)]
     graph.node("Exp", [graph.node("Clip", [log_std, *bounds])], output="std")
     model = graph.model(policy.spec)
@@ -149,42 +152,45 @@ class _Graph:
         return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="vd_policy")
 
 
-def _normalise(graph: _Graph, spec: ObservationSpec) -> tuple[str, str]:
-    """`ObservationSpec.normalise` as nodes."""
+def _levels(graph: _Graph, spec: ObservationSpec) -> tuple[str, str]:
+    """The image in levels from 0 to 255, (B, 4, H, W), and the joints as `ObservationSpec.normalise` gives them.
+
+    What is left of the image's normalisation, ``level / 127.5 - 1``, is part of the first convolution.
+    """
     to_float, far = graph.onnx.TensorProto.FLOAT, graph.constant(1000.0 * spec.depth_max_m)
     depth = graph.node("Cast", ["depth"], to=to_float)
     invalid = graph.node("Equal", [depth, graph.constant(0.0)])
     depth = graph.node("Min", [graph.node("Where", [invalid, far, depth]), far])
     depth = graph.node("Mul", [depth, graph.constant(255.0 / (1000.0 * spec.depth_max_m))])
-    depth = graph.node("Unsqueeze", [depth, graph.constant(np.array([-1]))])
-    image = graph.node("Concat", [graph.node("Cast", ["rgb"], to=to_float), depth], axis=-1)
-    image = graph.node("Mul", [image, graph.constant(1.0 / 127.5)])
-    image = graph.node("Transpose", [graph.node("Sub", [image, graph.constant(1.0)])], perm=[0, 3, 1, 2])
+    depth = graph.node("Unsqueeze", [depth, graph.constant(np.array([1]))])
+    rgb = graph.node("Cast", [graph.node("Transpose", ["rgb"], perm=[0, 3, 1, 2])], to=to_float)
     joints = graph.node("Sub", ["q", graph.constant(spec.q_offset_rad)])
-    return image, graph.node("Div", [joints, graph.constant(spec.q_scale_rad)])
+    joints = graph.node("Div", [joints, graph.constant(spec.q_scale_rad)])
+    return graph.node("Concat", [rgb, depth], axis=1), joints
 
 
-def _network(graph: _Graph, network: TwoStreamNetwork, name: str, image: str, joints: str, output: str) -> str:
-    """`TwoStreamNetwork.forward` as nodes; constants keep the names of the tensors."""
-    encoder, shape = network.encoder, network.shape
+def _encoder(graph: _Graph, encoder: Encoder, name: str, image: str, joints: str) -> str:
+    """`Encoder.forward` as nodes, from levels; constants keep the names of the tensors."""
+    shape, margin = encoder.shape, encoder.shape.kernel // 2
+    pads = graph.constant(np.array([0, 0, margin, margin] * 2))
+    image = graph.node("Pad", [image, pads, graph.constant(1.0 / PER_LEVEL)])  # 0, once it is normalised
+    geometry: dict[str, Any] = {"strides": [shape.stride] * 2, "kernel_shape": [shape.kernel] * 2}
     for i, layer in enumerate(encoder.conv):
-        parameters = _parameters(graph, layer, f"{name}.encoder.conv.{i}")
-        geometry: dict[str, Any] = {
-            "strides": [shape.stride] * 2,
-            "pads": [shape.kernel // 2] * 4,
-            "kernel_shape": [shape.kernel] * 2,
-        }
-        image = graph.node("Relu", [graph.node("Conv", [image, *parameters], **geometry)])
+        weight, bias = (parameter.detach().double().numpy() for parameter in (layer.weight, layer.bias))
+        if i == 0:
+            weight, bias = weight * PER_LEVEL, bias - weight.sum((1, 2, 3))
+        parameters = [graph.constant(weight, f"{name}.conv.{i}.weight"), graph.constant(bias, f"{name}.conv.{i}.bias")]
+        padded = [0 if i == 0 else margin] * 4
+        image = graph.node("Relu", [graph.node("Conv", [image, *parameters], pads=padded, **geometry)])
     image = graph.node("Flatten", [image])
     if encoder.image_index is not None:
-        index = graph.constant(encoder.image_index.numpy(), f"{name}.encoder.image_index")
+        index = graph.constant(encoder.image_index.numpy(), f"{name}.image_index")
         image = graph.node("Gather", [image, index], axis=1)
     for i, layer in enumerate(encoder.image_fc):
-        image = graph.node("Relu", [_linear(graph, layer, f"{name}.encoder.image_fc.{i}", image)])
+        image = graph.node("Relu", [_linear(graph, layer, f"{name}.image_fc.{i}", image)])
     for i, layer in enumerate(encoder.joint_fc):
-        joints = graph.node("Relu", [_linear(graph, layer, f"{name}.encoder.joint_fc.{i}", joints)])
-    features = graph.node("Concat", [image, joints], axis=1)
-    return _linear(graph, network.head, f"{name}.head", features, output)
+        joints = graph.node("Relu", [_linear(graph, layer, f"{name}.joint_fc.{i}", joints)])
+    return graph.node("Concat", [image, joints], axis=1)
 
 
 def _linear(graph: _Graph, layer: Any, name: str, x: str, output: str | None = None) -> str:

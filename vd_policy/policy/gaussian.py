@@ -15,26 +15,25 @@ from torch import Tensor, nn
 from vd_policy.base.episode import Obs
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import setting
+from vd_policy.policy.layers import DenseLinear
 from vd_policy.policy.network import NetworkSettings, TwoStreamNetwork
 from vd_policy.policy.observation import Normalised, ObservationSpec
 
 HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
 
-def _small_network() -> NetworkSettings:
-    return NetworkSettings(conv_channels=(8, 16, 16), image_widths=(32, 32, 32), joint_widths=(32, 32, 32))
-
-
 @dataclass(frozen=True)
 class PolicySettings:
-    """Shapes of the two networks and the exploration that they start with.
+    """Shape of the networks and the exploration that they start with.
 
     Raises:
         BadInput: the initial standard deviation lies outside its bounds.
     """
 
     mean: NetworkSettings = setting(help="network of the means", factory=NetworkSettings)
-    sigma: NetworkSettings = setting(help="network of the standard deviations, always dense", factory=_small_network)
+    sigma: NetworkSettings | None = setting(
+        None, "the standard deviations' own network, always dense; a layer on the features of the means when empty"
+    )
     initial_std: float = setting(
         0.1, "standard deviation to start from, everywhere [action units]", minimum=1e-6, maximum=10
     )
@@ -45,33 +44,51 @@ class PolicySettings:
         if not self.min_std <= self.initial_std <= self.max_std:
             allowed = f"{self.min_std} to {self.max_std}"
             raise BadInput("policy initial_std", self.initial_std, allowed, "change it or min_std and max_std")
-        if self.sigma.layers != "dense":
+        if self.sigma is not None and self.sigma.layers != "dense":
             raise BadInput("policy sigma.layers", self.sigma.layers, "dense", "only the means are trained with dropout")
 
 
-class GaussianPolicy(nn.Module):
-    """Two networks of the form of Fig. 2, one for the means and one for the standard deviations.
+class FeatureHead(nn.Module):
+    """One fully connected layer on the features of the means: a standard deviation that is pruned with them."""
 
-    The last layer of `sigma` starts at zero weights, so exploration starts as `initial_std` in every state.
+    def __init__(self, features: int, outputs: int) -> None:
+        super().__init__()
+        self.head = DenseLinear(features, outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F) to (B, A)."""
+        return self.head(features)
+
+
+class GaussianPolicy(nn.Module):
+    """A network of the form of Fig. 2 for the means, and `sigma` for the logarithms of the standard deviations.
+
+    `sigma` is a layer on the features of the means, or a second network of the form of Fig. 2 (the paper's). Its last
+    layer starts at zero weights, so exploration starts as `initial_std` in every state.
     """
+
+    sigma: FeatureHead | TwoStreamNetwork
 
     def __init__(self, spec: ObservationSpec, settings: PolicySettings | None = None) -> None:
         super().__init__()
         self.spec, self.settings = spec, settings or PolicySettings()
         self.mean = TwoStreamNetwork(spec, self.settings.mean)
-        self.sigma = TwoStreamNetwork(spec, self.settings.sigma)
+        shape = self.settings.sigma
+        self.sigma = (
+            FeatureHead(self.settings.mean.feature_width, spec.action_size)
+            if shape is None
+            else TwoStreamNetwork(spec, shape)
+        )
         nn.init.zeros_(self.sigma.head.weight)
         nn.init.constant_(self.sigma.head.bias, math.log(self.settings.initial_std))
 
     def forward(self, obs: Obs | Normalised) -> tuple[Tensor, Tensor]:
         """Observations of B steps to mean and standard deviation, (B, A) each [action units]."""
         normalised = self.spec.normalise(obs)
-        return self.mean(normalised), self.std(normalised)
-
-    def std(self, obs: Obs | Normalised) -> Tensor:
-        """The standard deviation alone, (B, A), within its bounds."""
-        log_std = self.sigma(obs).clamp(math.log(self.settings.min_std), math.log(self.settings.max_std))
-        return log_std.exp()
+        features = self.mean.encoder(normalised)
+        log_std = self.sigma(features if isinstance(self.sigma, FeatureHead) else normalised)
+        low, high = math.log(self.settings.min_std), math.log(self.settings.max_std)
+        return self.mean.head(features), log_std.clamp(low, high).exp()
 
 
 def new_policy(spec: ObservationSpec, settings: PolicySettings | None = None, *, seed: int) -> GaussianPolicy:

@@ -17,6 +17,7 @@ from vd_policy.base import settings
 from vd_policy.base.errors import BadInput
 from vd_policy.policy.gaussian import GaussianPolicy, PolicySettings
 from vd_policy.policy.layers import DenseConv2d, DenseLinear
+from vd_policy.policy.network import TwoStreamNetwork
 from vd_policy.policy.observation import ObservationSpec
 from vd_policy.policy.prune import parameter_count
 
@@ -138,6 +139,8 @@ def _flat(value: Any, prefix: str) -> dict[str, Any]:
 
 def _check_size(spec: ObservationSpec, shape: PolicySettings, where: str) -> None:
     for name, network in (("mean", shape.mean), ("sigma", shape.sigma)):
+        if network is None:
+            continue
         for part in ("conv_channels", "image_widths", "joint_widths"):
             count = len(getattr(network, part))
             if count > MAX_LAYERS:
@@ -169,7 +172,9 @@ def _check_buffers(policy: GaussianPolicy, where: str) -> None:
         if isinstance(module, (DenseLinear, DenseConv2d)) and module.kept is not None:
             if module.weight[~module.kept].any():
                 raise BadInput(f"{where}: tensor {name}.weight", "not zero where pruned", "zero there", "prune again")
-    for name, network in (("mean", policy.mean), ("sigma", policy.sigma)):
+    for name, network in policy.named_children():
+        if not isinstance(network, TwoStreamNetwork):
+            continue
         index = network.encoder.image_index
         flat = network.shape.flat_features(policy.spec)
         if index is not None and (index[0] < 0 or index[-1] >= flat or (index.diff() <= 0).any()):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vd_policy.base.errors import BadInput
 from vd_policy.policy.compact import Compaction
-from vd_policy.policy.gaussian import GaussianPolicy
+from vd_policy.policy.gaussian import FeatureHead, GaussianPolicy
 from vd_policy.policy.layers import LOG_ALPHA_THRESHOLD, Regularised
 from vd_policy.policy.network import IMAGE_CHANNELS, NetworkSettings, TwoStreamNetwork
 from vd_policy.policy.observation import ObservationSpec
@@ -137,6 +137,7 @@ def masked(policy: GaussianPolicy, masks: Masks) -> GaussianPolicy:
     """A dense policy of the same widths whose mean weights are zero, and stay zero in training, outside the masks."""
     shape = replace(policy.mean.shape, layers="dense", masked=True)
     result = _with_mean(policy, shape)
+    result.sigma.load_state_dict(policy.sigma.state_dict())
     sources = dict(weight_layers(policy.mean))
     with torch.no_grad():
         for name, layer in weight_layers(result.mean):
@@ -179,10 +180,15 @@ def _matrices(shape: NetworkSettings, spec: ObservationSpec) -> list[tuple[int, 
 def _pruned(policy: GaussianPolicy, masks: Masks) -> tuple[GaussianPolicy, PruneReport]:
     full = masked(policy, masks)
     _require_finite(full)
-    compaction = Compaction(full.mean)
+    on_features = isinstance(full.sigma, FeatureHead)
+    compaction = Compaction(full.mean, full.sigma.head if on_features else None)
     network = compaction.result()
     small = _with_mean(policy, network.shape)
     small.mean.load_state_dict(network.state_dict())
+    if on_features:
+        small.sigma.head.load_state_dict(compaction.second().state_dict())
+    else:
+        small.sigma.load_state_dict(full.sigma.state_dict())
     notes = tuple(f"{name}: nothing left; one idle unit stays" for name in compaction.idle_layers())
     return small, _report(full.mean, network, notes)
 
@@ -198,11 +204,9 @@ def _report(full: TwoStreamNetwork, small: TwoStreamNetwork, notes: tuple[str, .
 
 
 def _with_mean(policy: GaussianPolicy, shape: NetworkSettings) -> GaussianPolicy:
-    """A policy with a mean network of this shape, unfilled, and the same network of the standard deviations."""
+    """A policy with a mean network of this shape, unfilled."""
     with torch.random.fork_rng(devices=[]):
-        result = GaussianPolicy(policy.spec, replace(policy.settings, mean=shape))
-    result.sigma.load_state_dict(policy.sigma.state_dict())
-    return result
+        return GaussianPolicy(policy.spec, replace(policy.settings, mean=shape))
 
 
 def _present(layer: Any) -> Tensor:
