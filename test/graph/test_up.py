@@ -106,7 +106,6 @@ def test_what_a_node_refuses_makes_exit_code_2_and_shows_its_line(ros: RosGraph,
         (("deploy", "--run", "/nowhere"), ("/nowhere",)),
         (("sim", "--samples", "3"), ("--samples", "for sim")),
         (("demonstrate", "--noise", "-1"), ("--noise", "at least 0")),
-        (("sim", "--image-height", "4"), ("image_height", "at least 8")),
         (("demonstrate", "--task", "juggle"), ("juggle", "reach")),
     ],
 )
@@ -148,7 +147,7 @@ def test_defaults_agree_wherever_the_same_option_stands() -> None:
     for field in dataclasses.fields(SimOptions):
         assert getattr(sim, field.name) == getattr(node, field.name), field.name
     options, expert, in_process = DemonstrateOptions(), ExpertNodeSettings(), DemonstrationSettings()
-    assert options.noise == expert.noise_std_rad == in_process.noise_std_rad
+    assert options.noise is None and expert.noise_std_rad == in_process.whole().noise_std_rad
     assert options.rule == expert.rule == in_process.rule
     assert options.clip_noise == expert.clip_noise == in_process.clip_noise
     train, learner = TrainOptions(), LearnerSettings()

@@ -110,6 +110,7 @@ CASES = [
     ("demonstrate", {}),
     ("demonstrate", {"noise": "0.25", "samples": "500", "end_on_contact": "false", "clip_noise": "false"}),
     ("demonstrate", {"mode": "realtime", "image_height": "64", "image_width": "48"}),
+    ("demonstrate", {"task": "grasp"}),
     ("deploy", {"run": "RUN"}),
     ("deploy", {"run": "RUN", "record": "seen", "episodes": "3"}),
     ("deploy", {"run": "RUN", "sim": "false"}),
@@ -123,7 +124,7 @@ def typed(name: str, texts: dict[str, str]) -> Any:
     fields = {f.name: f for f in dataclasses.fields(options_of(name))}
     values = {}
     for key, text in texts.items():
-        kind = type(fields[key].default)
+        kind = float if key == "noise" else type(fields[key].default)
         values[key] = words[text] if text in words else kind(text)
     return options_of(name)(**values)
 

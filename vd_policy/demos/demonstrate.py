@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from vd_policy.demos.storage import bag_paths, episode_name, next_index, unfinis
 from vd_policy.demos.writer import EpisodeWriter
 from vd_policy.messages.outcome import Outcome, outcome_of
 from vd_policy.sim.env import ArmEnv
+from vd_policy.sim.tasks import load_task
 
 SETTINGS_FILE = "demonstration.json"
 EXISTING = ("refuse", "append", "resume", "overwrite")
@@ -48,13 +49,22 @@ class DemonstrationSettings:
 
     task: str = setting("reach", "a name in config/tasks or a YAML file")
     robot: str = setting("j2n6s300", "a name in config/robots or a YAML file")
-    image_height: int = setting(128, "[px]", minimum=1)
-    image_width: int = setting(128, "[px]", minimum=1)
+    image_height: int | None = setting(None, "[px]; None: the task's", minimum=1)
+    image_width: int | None = setting(None, "[px]; None: the task's", minimum=1)
     motion: str = setting("kinematic", "how the arm moves", choices=("kinematic", "position"))
     rule: str = setting("clipped", "the expert's eq. 10", choices=("clipped", "literal"))
-    noise_std_rad: float = setting(0.5, "standard deviation of the noise on the expert's action [rad]", minimum=0.0)
+    noise_std_rad: float | None = setting(
+        None, "standard deviation of the noise on the expert's action [rad]; None: the task's", minimum=0.0
+    )
     clip_noise: bool = setting(True, "clip the noisy action to the largest step, beyond which nothing moves")
     end_on_contact: bool | None = setting(None, "end a demonstration at a contact; None leaves it to the task")
+
+    def whole(self) -> DemonstrationSettings:
+        """The same with the task's image size and noise where none were asked for."""
+        task = load_task(self.task)
+        height, width = (task.image_size if n is None else n for n in (self.image_height, self.image_width))
+        noise = task.noise_rad if self.noise_std_rad is None else self.noise_std_rad
+        return replace(self, image_height=height, image_width=width, noise_std_rad=noise)
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,7 @@ def demonstrate(
         raise BadInput("samples", samples, f"at least {MIN_STEPS}", "ask for more")
     if workers < 1:
         raise BadInput("workers", workers, "at least 1", "use 1")
+    settings = settings.whole()
     make_env(settings).close()  # refuses bad settings before anything is touched
     first = prepare(out, settings, samples, seed, existing)
     with _pool(settings, out, seed, workers) as executor:
@@ -159,7 +170,7 @@ def prepare(out: Path, settings: DemonstrationSettings, samples: int, seed: int,
     if there and existing == "refuse":
         raise BadInput("--out", str(out), "a directory without episodes",
                        "choose another one, or pass --append, --resume or --overwrite")  # fmt: skip
-    mine = {"seed": seed, **as_dict(settings)}
+    mine = {"seed": seed, **as_dict(settings.whole())}
     if existing == "resume" and there:
         _check_same_run(out, mine, samples)
     if existing in ("resume", "overwrite"):
@@ -271,8 +282,9 @@ class Demonstrator:
     def __init__(self, settings: DemonstrationSettings, out: Path, seed: int) -> None:
         self._settings, self._out, self._seeds = settings, out, Seeds(seed)
         self.env = make_env(settings)
-        self._expert = ExpertSettings(settings.rule, settings.noise_std_rad, settings.clip_noise,
-                                      self.env.settings.max_step_rad)  # fmt: skip
+        task, asked = self.env.settings, settings.noise_std_rad
+        noise_rad = task.noise_rad if asked is None else asked
+        self._expert = ExpertSettings(settings.rule, noise_rad, settings.clip_noise, task.max_step_rad)
 
     def record(self, index: int, max_steps: int | None = None) -> EpisodeReport:
         """Demonstrate episode `index` and record it; one that is already there is kept.

@@ -70,6 +70,11 @@ class Evaluation:
         """The paper's measure: successes in an iteration of 200 environment steps, episodes back to back."""
         return 200.0 * self.successes / sum(p.steps for p in self.played)
 
+    @property
+    def mean_return(self) -> float:
+        """Undiscounted rewards of an episode."""
+        return float(np.mean([p.total_reward for p in self.played]))
+
     def figures(self) -> dict[str, Any]:
         """The numbers under the names that ``--json`` uses."""
         endings = collections.Counter(p.ending for p in self.played)
@@ -79,7 +84,7 @@ class Evaluation:
             "success_rate": self.success_rate,
             "interval_95": self.interval_95,
             "successes_per_200_steps": self.successes_per_200_steps,
-            "mean_return": float(np.mean([p.total_reward for p in self.played])),
+            "mean_return": self.mean_return,
             "mean_length": float(np.mean([p.steps for p in self.played])),
             "endings": {name: endings[name] for name in ("success", "failure", "horizon")},
         }
@@ -132,8 +137,8 @@ class Request:
     """A run's directory or a word of `BASELINES`."""
     seed: int
     explore: bool = False
-    image_size: int = 128
-    """For baselines; a run brings its own."""
+    image_size: int | None = None
+    """For baselines, None for the task's; a run brings its own."""
     env_options: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of `ArmEnv`."""
 

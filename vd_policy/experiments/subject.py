@@ -55,7 +55,7 @@ class Subject:
     policy: GaussianPolicy | None
     """None for a baseline."""
 
-    def env_options(self, image_size: int) -> dict[str, int]:
+    def env_options(self, image_size: int | None) -> dict[str, int | None]:
         """Image size for `ArmEnv`: what a run was trained on, or `image_size` squared for a baseline."""
         spec = self.policy.spec if self.policy else None
         return {"image_height": spec.image_height if spec else image_size,

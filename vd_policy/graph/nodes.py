@@ -11,8 +11,9 @@ from typing import Any
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
-from vd_policy.graph.options import AS_TRAINED, DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, options_of
+from vd_policy.graph.options import DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, options_of
 from vd_policy.graph.process import NodeSpec
+from vd_policy.graph.trained import task_and_robot
 from vd_policy.sim.tasks import load_task
 
 PATIENCE = 2.0
@@ -40,7 +41,7 @@ def foundation(name: str, options: Any) -> tuple[str, Any] | None:
         return "sim", _part(SimOptions, options, **_recorded(options))
     if name == "deploy" and options.sim:
         changes = _recorded(options) if options.record else {}
-        return "sim", _part(SimOptions, options, seed=_rollout_seed(options), **_image_size(options), **changes)
+        return "sim", _part(SimOptions, _as_trained(options), seed=_rollout_seed(options), **changes)
     if name == "train":
         return "deploy", _part(DeployOptions, options)
     return None
@@ -59,16 +60,18 @@ def _sim(o: SimOptions) -> list[NodeSpec]:
 
 
 def _demonstrate(o: DemonstrateOptions) -> list[NodeSpec]:
-    expert = {"task": o.task, "robot": o.robot, "rule": o.rule, "noise_std_rad": o.noise, "clip_noise": o.clip_noise}
-    patience_s = PATIENCE * load_task(o.task).period_s
+    task = load_task(o.task)
+    noise_rad = task.noise_rad if o.noise is None else o.noise
+    expert = {"task": o.task, "robot": o.robot, "rule": o.rule, "noise_std_rad": noise_rad, "clip_noise": o.clip_noise}
+    patience_s = PATIENCE * task.period_s
     # No workspace box: a demonstration made in-process has none, and touching the table is part of the task.
     safety = _safety(o, lockstep=_lockstep(o), workspace=False, command_timeout_s=patience_s)
-    recorder = _recorder(o, o.out, samples=o.samples, expert_rule=o.rule, expert_noise_rad=o.noise)
+    recorder = _recorder(o, o.out, samples=o.samples, expert_rule=o.rule, expert_noise_rad=noise_rad)
     return [NodeSpec("expert", expert), safety, recorder]
 
 
 def _deploy(o: DeployOptions) -> list[NodeSpec]:
-    _need_run(o)
+    o = _as_trained(o)
     lockstep = o.sim and _lockstep(o)
     policy = {"run": o.run, "robot": o.robot, "explore": o.explore, "seed": o.seed, "lockstep": lockstep,
               "rollouts": o.rollouts, "resize": o.resize}  # fmt: skip
@@ -113,19 +116,16 @@ def _lockstep(o: SimOptions) -> bool:
     return o.mode == "lockstep"
 
 
-def _need_run(o: DeployOptions) -> None:
+def _as_trained(o: DeployOptions) -> DeployOptions:
+    """The options with the run's task, robot and image size where none are asked for."""
     if not o.run:
         raise BadInput("run", o.run, "the directory of a trained run", "give run:=DIR, or --run DIR")
-
-
-def _image_size(o: DeployOptions) -> dict[str, int]:
-    if AS_TRAINED not in (o.image_height, o.image_width):
-        return {}
-    _need_run(o)
     from vd_policy.policy.checkpoint import load_manifest  # not at the top: it brings torch, a second of start-up
 
     spec = load_manifest(o.run)["observation"]
-    return {name: getattr(o, name) or spec[name] for name in ("image_height", "image_width")}
+    size = {name: getattr(o, name) or spec[name] for name in ("image_height", "image_width")}
+    task, robot = task_and_robot(o.run, o.task, o.robot)
+    return dataclasses.replace(o, task=task, robot=robot, **size)
 
 
 def _part(options_class: type, options: Any, **changes: Any) -> Any:

@@ -20,7 +20,8 @@ from vd_policy.base.settings import as_dict, build, setting
 from vd_policy.messages.resize import FITS
 
 MODES = ("lockstep", "realtime")
-AS_TRAINED = 0
+AS_TASK = AS_TRAINED = 0
+"""Of an image size: the task's; where a run acts, the run's."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class SimOptions:
 
     task: str = setting("reach", "task: a name in config/tasks, or a YAML file")
     robot: str = setting("j2n6s300", "robot: a name in config/robots, or a YAML file")
-    image_height: int = setting(128, "image height [pixels]", minimum=8, maximum=4096)
-    image_width: int = setting(128, "image width [pixels]", minimum=8, maximum=4096)
+    image_height: int = setting(AS_TASK, "image height [pixels]; 0: the task's", minimum=0, maximum=4096)
+    image_width: int = setting(AS_TASK, "image width [pixels]; 0: the task's", minimum=0, maximum=4096)
     motion: str = setting(
         "kinematic", "how the arm moves in lockstep: through poses, or under position control at the speed limits",
         choices=("kinematic", "position"),
@@ -48,7 +49,9 @@ class DemonstrateOptions(SimOptions):
 
     out: str = setting("demonstrations", "directory for the episode bags")
     samples: int = setting(0, "end after so many recorded steps; 0: never", minimum=0)
-    noise: float = setting(0.5, "standard deviation of the noise on the expert's action [rad]", minimum=0.0)
+    noise: float | None = setting(
+        None, "standard deviation of the noise on the expert's action [rad]; empty: the task's", minimum=0.0
+    )
     clip_noise: bool = setting(True, "clip the noisy action to the largest step")
     rule: str = setting("clipped", "eq. 10 with the last step shortened, or as printed", choices=("clipped", "literal"))
 
@@ -58,6 +61,8 @@ class DeployOptions(SimOptions):
     """A trained policy drives the simulated arm, or a real one."""
 
     run: str = setting("", "directory of the trained run")
+    task: str = setting("", "task: a name in config/tasks, or a YAML file; empty: the run's")
+    robot: str = setting("", "robot: a name in config/robots, or a YAML file; empty: the run's")
     image_height: int = setting(AS_TRAINED, "image height [pixels]; 0: the run's", minimum=0, maximum=4096)
     image_width: int = setting(AS_TRAINED, "image width [pixels]; 0: the run's", minimum=0, maximum=4096)
     sim: bool = setting(True, "start the simulated arm; false: a real one is there, and the mode is real time")

@@ -31,8 +31,8 @@ class SimSettings:
 
     task: str = setting("reach", "task: a name in config/tasks, or a YAML file")
     robot: str = setting("j2n6s300", "robot: a name in config/robots, or a YAML file")
-    image_height: int = setting(128, "image height [pixels]", minimum=8, maximum=4096)
-    image_width: int = setting(128, "image width [pixels]", minimum=8, maximum=4096)
+    image_height: int = setting(0, "image height [pixels]; 0: the task's", minimum=0, maximum=4096)
+    image_width: int = setting(0, "image width [pixels]; 0: the task's", minimum=0, maximum=4096)
     motion: str = setting("kinematic", "in lockstep: teleported with collision checks, or position control at the speed"
                           " limits", choices=("kinematic", "position"))  # fmt: skip
     seed: int = setting(0, "fixes every episode", minimum=0, maximum=MAX_SEED)
@@ -53,8 +53,8 @@ class SimNode(Node):
         super().__init__("sim", automatically_declare_parameters_from_overrides=True)
         self.settings = s = declare(self, SimSettings)
         overrides = {} if s.end_on_contact is None else {"end_on_contact": s.end_on_contact}
-        self._env = ArmEnv(s.task, s.robot, image_height=s.image_height, image_width=s.image_width, motion=s.motion,
-                           overrides=overrides)  # fmt: skip
+        self._env = ArmEnv(s.task, s.robot, image_height=s.image_height or None, image_width=s.image_width or None,
+                           motion=s.motion, overrides=overrides)  # fmt: skip
         robot, lockstep = self._env.robot, s.mode == "lockstep"
         self._driver = DriverJoints(robot.joints, None if lockstep else robot.driver_joints)
         self._senses = Senses(self, self._env, self._driver, lossless=lockstep)

@@ -10,8 +10,4 @@ Importing it registers ``vd_policy/Reach-v0`` and ``vd_policy/Grasp-v0``, so tha
 import gymnasium
 
 gymnasium.register("vd_policy/Reach-v0", entry_point="vd_policy.sim.env:ArmEnv", kwargs={"task": "reach"})
-gymnasium.register(
-    "vd_policy/Grasp-v0",
-    entry_point="vd_policy.sim.env:ArmEnv",
-    kwargs={"task": "grasp", "image_height": 256, "image_width": 256},
-)
+gymnasium.register("vd_policy/Grasp-v0", entry_point="vd_policy.sim.env:ArmEnv", kwargs={"task": "grasp"})

@@ -39,7 +39,7 @@ class ArmEnv(gymnasium.Env):
     Args:
         task: a name in config/tasks, a YAML file, or settings.
         robot: a name in config/robots, a YAML file, or a specification.
-        image_height, image_width: [px].
+        image_height, image_width: [px]; None for the task's.
         motion: ``kinematic`` teleports along the joint-space line and asks for collisions on the way; ``position``
             simulates position control at the real speed limits, which takes 17 ms a step; there a solid cup falls when
             it is pushed, and a grasp closes the gripper and lifts the cup.
@@ -58,8 +58,8 @@ class ArmEnv(gymnasium.Env):
         task: str | TaskSettings = "reach",
         robot: str | RobotSpec = "j2n6s300",
         *,
-        image_height: int = 128,
-        image_width: int = 128,
+        image_height: int | None = None,
+        image_width: int | None = None,
         motion: str = "kinematic",
         horizon: int | None = None,
         overrides: Mapping[str, Any] | None = None,
@@ -74,7 +74,9 @@ class ArmEnv(gymnasium.Env):
         if render_mode not in (None, "rgb_array"):
             raise BadInput("render_mode", render_mode, "rgb_array or None", "choose one of them")
         self.motion, self.render_mode = motion, render_mode
-        self.camera = Camera(self.settings.camera, image_height, image_width)
+        size = self.settings.image_size
+        height, width = (size if asked is None else asked for asked in (image_height, image_width))
+        self.camera = Camera(self.settings.camera, height, width)
         self.observation_space = self._observation_space()
         self.action_space = spaces.Box(-1.0, 1.0, (len(self.robot),), np.float32)
         self._rules = rules(self.settings)

@@ -24,6 +24,8 @@ class TaskSettings:
 
     task: str = setting(help="name of the rules: the module vd_policy.sim.<task>")
     camera: CameraSettings = setting(factory=CameraSettings, help="where the camera stands")
+    image_size: int = setting(128, "rows and columns of the images, unless asked otherwise", minimum=8, maximum=4096)
+    noise_rad: float = setting(0.5, "the expert's noise in demonstrations, unless asked otherwise [rad]", minimum=0.0)
     horizon: int = setting(25, "steps after which an episode is truncated (H)", minimum=1, maximum=100_000)
     max_step_rad: float = setting(math.pi / 5, "joint change of an action of 1 [rad]", minimum=1e-6, maximum=math.pi)
     period_s: float = setting(1.1, "time of one decision [s]", minimum=1e-3, maximum=60.0)

@@ -26,14 +26,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--robot", default="j2n6s300", help="a name in config/robots or a YAML file (j2n6s300)")
     parser.add_argument("--samples", type=whole(2, 100_000_000), default=8000, metavar="N",
                         help="state-label pairs, exactly (8000)")  # fmt: skip
-    parser.add_argument("--noise", type=number(0.0, 10.0), default=0.5, metavar="RAD",
-                        help="standard deviation of the noise on the executed action (0.5)")  # fmt: skip
+    parser.add_argument("--noise", type=number(0.0, 10.0), metavar="RAD",
+                        help="standard deviation of the noise on the action (the task's)")  # fmt: skip
     parser.add_argument("--rule", choices=("clipped", "literal"), default="clipped",
                         help="eq. 10 with the last step shortened, or as printed (clipped)")  # fmt: skip
     parser.add_argument("--end-on-contact", action=argparse.BooleanOptionalAction, default=None,
                         help="whether touching the table ends a demonstration (as the task says)")  # fmt: skip
-    parser.add_argument("--image-size", type=whole(8, 4096), default=128, metavar="PX",
-                        help="rows and columns of the images (128)")  # fmt: skip
+    parser.add_argument("--image-size", type=whole(8, 4096), metavar="PX",
+                        help="rows and columns of the images (the task's: reach 128, grasp 256)")  # fmt: skip
     parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
                         help="how the arm moves: through poses, or at the real speed limits (kinematic)")  # fmt: skip
     parser.add_argument("--workers", type=whole(1, 256), default=2, metavar="K", help="processes (2)")
@@ -57,9 +57,9 @@ def run(args: argparse.Namespace) -> Result:
         rule=args.rule,
         noise_std_rad=args.noise,
         end_on_contact=args.end_on_contact,
-    )
+    ).whole()
     make = _through_the_graph if args.graph else _in_process
-    return _result(args, make(args, settings, existing))
+    return _result(args, settings, make(args, settings, existing))
 
 
 def _in_process(args: argparse.Namespace, settings: DemonstrationSettings, existing: str) -> DemonstrationSummary:
@@ -77,7 +77,7 @@ def _through_the_graph(
 ) -> DemonstrationSummary:
     """Run sim, expert, safety and recorder until the recorder has enough."""
     from vd_policy.demos.demonstrate import prepare, recorded, summary
-    from vd_policy.graph.options import DemonstrateOptions
+    from vd_policy.graph.options import AS_TASK, DemonstrateOptions
     from vd_policy.graph.up import INTERRUPTED, up
     from vd_policy.graph.watch import watching
 
@@ -85,9 +85,10 @@ def _through_the_graph(
                           ("--end-on-contact", args.end_on_contact is not None)):  # fmt: skip
         if given:
             raise BadInput(f"{option} with --graph", True, "in-process only", f"leave out {option} or --graph")
-    options = DemonstrateOptions(task=args.task, robot=args.robot, image_height=args.image_size,
-                                 image_width=args.image_size, seed=args.seed, out=str(args.out), samples=args.samples,
-                                 noise=args.noise, clip_noise=settings.clip_noise, rule=args.rule)  # fmt: skip
+    options = DemonstrateOptions(task=args.task, robot=args.robot, image_height=args.image_size or AS_TASK,
+                                 image_width=args.image_size or AS_TASK, seed=args.seed, out=str(args.out),
+                                 samples=args.samples, noise=args.noise, clip_noise=settings.clip_noise,
+                                 rule=args.rule)  # fmt: skip
     first, began = prepare(args.out, settings, args.samples, args.seed, existing), time.monotonic()
     lines: list[str] = []
     with watching(lambda: sum(r.samples for r in recorded(args.out, first)), args.samples, "sample"):
@@ -100,16 +101,16 @@ def _through_the_graph(
     return summary(args.out, recorded(args.out, first), time.monotonic() - began)
 
 
-def _result(args: argparse.Namespace, made: DemonstrationSummary) -> Result:
+def _result(args: argparse.Namespace, settings: DemonstrationSettings, made: DemonstrationSummary) -> Result:
     megabytes = made.bytes_on_disk / 1e6
     figures = {
         "out": args.out,
         "task": args.task,
         "robot": args.robot,
-        "noise_rad": args.noise,
+        "noise_rad": settings.noise_std_rad,
         "rule": args.rule,
-        "image_height": args.image_size,
-        "image_width": args.image_size,
+        "image_height": settings.image_height,
+        "image_width": settings.image_width,
         "samples": made.samples,
         "episodes": made.episodes,
         "successes": made.successes,
@@ -125,5 +126,6 @@ def _result(args: argparse.Namespace, made: DemonstrationSummary) -> Result:
         ("time", f"{made.wall_s:.1f} s, {made.samples / made.wall_s:.0f} samples/s"),
         ("size", f"{megabytes:.1f} MB, {1000 * megabytes / max(made.samples, 1):.1f} MB per 1000 samples"),
     ]
-    title = f"{args.out}: {args.task} with {args.robot}, noise {args.noise} rad, {args.rule}, seed {args.seed}"
+    how = f"noise {settings.noise_std_rad} rad, {args.rule}, seed {args.seed}"
+    title = f"{args.out}: {args.task} with {args.robot}, {how}"
     return Result(ok=True, figures=figures, text="\n".join([title, *(f"  {k:<22} {v}" for k, v in rows)]))

@@ -24,14 +24,15 @@ FILMED_EPISODES = 6
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="directory of a run, or expert, expert-literal, untrained, random")
-    parser.add_argument("--task", default="reach", help="a name in config/tasks or a YAML file (reach)")
-    parser.add_argument("--robot", default="j2n6s300", help="a name in config/robots or a YAML file (j2n6s300)")
+    parser.add_argument("--task", help="a name in config/tasks or a YAML file (the run's; reach for a baseline)")
+    parser.add_argument("--allow-changed", action="store_true", help="play another task than the run was trained on")
+    parser.add_argument("--robot", help="a name in config/robots or a YAML file (the run's; j2n6s300 for a baseline)")
     parser.add_argument("--episodes", type=whole(1, 1_000_000), default=100, metavar="N", help="how many starts (100)")
     parser.add_argument("--stochastic", action="store_true", help="sample from the policy in place of taking its mean")
     parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
                         help="how the arm moves: through poses, or at the real speed limits (kinematic)")  # fmt: skip
-    parser.add_argument("--image-size", type=whole(8, 4096), default=128, metavar="PX",
-                        help="rows and columns of the images of a baseline; a run brings its own (128)")  # fmt: skip
+    parser.add_argument("--image-size", type=whole(8, 4096), metavar="PX",
+                        help="rows and columns of the images of a baseline (the task's); a run has its own")  # fmt: skip
     parser.add_argument("--workers", type=whole(1, 256), default=1, metavar="K", help="processes (1)")
     parser.add_argument("--video", type=Path, metavar="F.mp4", help=f"film the first {FILMED_EPISODES} starts")
     parser.add_argument("--map", type=Path, metavar="F.png", help="draw where on the table it succeeds")
@@ -43,7 +44,10 @@ def run(args: argparse.Namespace) -> Result:
     from tqdm import tqdm
 
     from vd_policy.experiments.evaluate import Request, carry_out
+    from vd_policy.graph.trained import task_and_robot
 
+    run = Path(args.run) if Path(args.run).is_dir() else None
+    args.task, args.robot = task_and_robot(run, args.task, args.robot, allow_changed=args.allow_changed)
     env_options = {"task": args.task, "robot": args.robot, "motion": args.motion}
     request = Request(args.run, args.seed, args.stochastic, args.image_size, env_options)
     env, _ = request.open()  # refuses what is wrong before any process starts

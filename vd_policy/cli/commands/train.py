@@ -23,8 +23,8 @@ DEFAULT_RECIPE = "trpo_c8"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory to start from")
-    parser.add_argument("--task", default="reach", help="a name in config/tasks or a YAML file (reach)")
-    parser.add_argument("--robot", default="j2n6s300", help="a name in config/robots or a YAML file (j2n6s300)")
+    parser.add_argument("--task", help="a name in config/tasks or a YAML file (the run's)")
+    parser.add_argument("--robot", help="a name in config/robots or a YAML file (the run's)")
     parser.add_argument("--steps", type=whole(1), required=True, metavar="N", help="environment steps in all")
     parser.add_argument("--workers", type=whole(0, 256), default=1, metavar="K", help="rollout processes (1)")
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="run directory to write")
@@ -34,19 +34,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
                         help="how the arm moves: through its poses, or at real speed limits (kinematic)")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT, exactly")
-    parser.add_argument("--allow-changed", action="store_true", help="resume although the settings are others")
+    parser.add_argument("--allow-changed", action="store_true",
+                        help="another task than RUN was trained on, or with --resume other settings")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> Result:
     import torch
     from tqdm import tqdm
 
+    from vd_policy.graph.trained import task_and_robot
     from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes
     from vd_policy.learning.train import train
     from vd_policy.policy.checkpoint import load_run
 
     torch.set_num_threads(1)
     start = load_run(args.run)
+    args.task, args.robot = task_and_robot(args.run, args.task, args.robot, allow_changed=args.allow_changed)
     recipe = load_recipe(args.recipe, parse_changes(args.set))
     policy, extra = _without_dropout(start)
     learner = build_learner(recipe, policy, seed=args.seed, version=start.manifest["weight_version"] + 1)

@@ -1,0 +1,99 @@
+"""The task, the robot and the image size that a run brings along, in every command that takes a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from learning_samples import quick
+from trained import small_policy
+
+from vd_policy.base.errors import BadInput
+from vd_policy.cli.main import main
+from vd_policy.demos.dataset import Dataset
+from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate
+from vd_policy.graph.nodes import graph
+from vd_policy.graph.options import DemonstrateOptions, DeployOptions, TrainOptions
+from vd_policy.graph.trained import task_and_robot
+from vd_policy.learning.pretrain import pretrain
+from vd_policy.policy.checkpoint import load_run, save_run
+
+
+def run_of(folder: Path, **config: Any) -> str:
+    """A run whose configuration says this."""
+    return str(save_run(folder, small_policy(), config=config))
+
+
+@pytest.fixture(scope="module")
+def grasping(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run cloned from bags of the grasping task."""
+    folder = tmp_path_factory.mktemp("grasp")
+    demonstrate(DemonstrationSettings("grasp", image_height=16, image_width=16), 30, folder / "bags")
+    return str(pretrain(Dataset(folder / "bags"), quick("none", epochs=1), folder / "run")[0])
+
+
+def test_a_cloned_run_names_the_task_and_the_robot_of_its_demonstrations(grasping: str) -> None:
+    config = load_run(grasping).config
+    assert (config["task"], config["robot"]) == ("grasp", "j2n6s300")
+
+
+def test_pruning_and_training_keep_the_task_and_evaluate_and_train_take_it(grasping: str, tmp_path: Path) -> None:
+    pruned, trained, figures = (str(tmp_path / name) for name in ("pruned", "trained", "figures.json"))
+    assert main(["prune", grasping, "--density", "0.5", "--out", pruned]) == 0
+    assert main(["train", pruned, "--steps", "20", "--set", "batch_steps=20", "--out", trained]) == 0
+    for run in (pruned, trained):
+        assert main(["evaluate", run, "--episodes", "1", "--json", figures]) == 0
+        said = json.loads(Path(figures).read_text())
+        assert (said["task"], said["image_height"]) == ("grasp", 16)
+
+
+@pytest.mark.parametrize("command", [("evaluate",), ("train", "--steps", "20", "--out", "OUT")])
+def test_another_task_than_the_runs_is_refused_unless_told_otherwise(
+    command: tuple, grasping: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [command[0], grasping, *(str(tmp_path / "out") if w == "OUT" else w for w in command[1:])]
+    assert main([*words, "--task", "reach"]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "task is 'reach'; allowed: grasp" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_may_play_another_task_when_that_is_meant(grasping: str) -> None:
+    assert main(["evaluate", grasping, "--task", "reach", "--episodes", "1", "--allow-changed"]) == 0
+
+
+def test_graphs_take_task_robot_and_image_size_from_the_run(grasping: str) -> None:
+    for name, options in (("deploy", DeployOptions(run=grasping, record="d")), ("train", TrainOptions(run=grasping))):
+        specs = {spec.name: spec.parameters for spec in graph(name, options)}
+        assert (specs["sim"]["task"], specs["sim"]["robot"]) == ("grasp", "j2n6s300")
+        assert (specs["sim"]["image_height"], specs["sim"]["image_width"]) == (16, 16)
+        assert specs["policy"]["robot"] == specs["safety"]["robot"] == "j2n6s300"
+        assert specs.get("recorder", {"task": "grasp"})["task"] == "grasp"
+    with pytest.raises(BadInput, match="grasp, which"):
+        graph("deploy", DeployOptions(run=grasping, task="reach"))
+
+
+def test_the_last_training_decides_and_a_task_from_elsewhere_is_no_obstacle(tmp_path: Path) -> None:
+    assert task_and_robot(None) == ("reach", "j2n6s300")
+    assert task_and_robot(run_of(tmp_path / "old")) == ("reach", "j2n6s300")
+    tuned = run_of(tmp_path / "tuned", task="reach", robot="j2n6s300", train={"task": "grasp"})
+    assert task_and_robot(tuned) == ("grasp", "j2n6s300")
+    foreign = run_of(tmp_path / "foreign", task="fold_towels", robot="gen3_7dof")
+    assert task_and_robot(foreign, "grasp") == ("grasp", "gen3_7dof")
+
+
+def test_a_task_file_of_the_same_rules_is_the_same_task(grasping: str, tmp_path: Path) -> None:
+    mine = tmp_path / "near.yaml"
+    mine.write_text("task: grasp\ncup_region_m: [[0.4, 0.5], [-0.1, 0.1]]\n")
+    assert task_and_robot(grasping, str(mine))[0] == str(mine)
+
+
+@pytest.mark.parametrize(("task", "size", "noise"), [("reach", 128, 0.5), ("grasp", 256, 0.05)])
+def test_demonstrations_have_the_tasks_image_size_and_noise_unless_asked(task: str, size: int, noise: float) -> None:
+    settings = DemonstrationSettings(task).whole()
+    assert (settings.image_height, settings.image_width, settings.noise_std_rad) == (size, size, noise)
+    assert DemonstrationSettings(task, image_height=32, noise_std_rad=0.0).whole().image_height == 32
+    specs = {spec.name: spec.parameters for spec in graph("demonstrate", DemonstrateOptions(task=task))}
+    assert specs["expert"]["noise_std_rad"] == specs["recorder"]["expert_noise_rad"] == noise
