@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +22,13 @@ from vd_policy.base.errors import BadInput
 from vd_policy.cli.main import main
 from vd_policy.experiments.interval import mean_of
 from vd_policy.experiments.reproduce.arms import arms_of, best_of
-from vd_policy.experiments.reproduce.chain import carry_out_job
+from vd_policy.experiments.reproduce.chain import carry_out_job, check_same, csv_text, read_evaluations
+from vd_policy.experiments.reproduce.claims import curve_verdicts, sparsity_verdicts
 from vd_policy.experiments.reproduce.curves import Curve, Trained, read_trained
 from vd_policy.experiments.reproduce.jobs import CloneJob, TrainJob
-from vd_policy.experiments.reproduce.plan import Sweep, make_plan
-from vd_policy.experiments.reproduce.scale import SCALES
-from vd_policy.experiments.reproduce.verdicts import (
-    NOT_REPRODUCED,
-    OTHER_SETTING,
-    REPRODUCED,
-    REVERSED,
-    TOO_FEW,
-    table1_verdicts,
-    verdicts_of,
-)
+from vd_policy.experiments.reproduce.measure import SUCCESSES
+from vd_policy.experiments.reproduce.plan import Sweep, make_plan, scale_of
+from vd_policy.experiments.reproduce.verdict import NOT_REPRODUCED, OTHER_SETTING, REPRODUCED, REVERSED, TOO_FEW
 
 DEADLINE_S = 120.0
 TINY = {"image_size": 16, "samples": 40, "steps": 1200, "vd_epochs": 2, "epochs": 2, "evaluate_every": 400,
@@ -94,10 +87,10 @@ def test_a_killed_figure_goes_on_to_its_csv_plot_and_verdicts(tmp_path, capsys):
     job = TrainJob(clone, 0.1, "trpo", 1200, 400, 3)
     for part in (clone, job):
         carry_out_job(part, whole)
-    resumed, uninterrupted = read_trained(job, out), read_trained(job, whole)
+    resumed, uninterrupted = read_trained(job, out, SUCCESSES), read_trained(job, whole, SUCCESSES)
     assert resumed is not None and uninterrupted is not None
     assert resumed.curve.steps.tolist() == uninterrupted.curve.steps.tolist()
-    assert resumed.curve.rates.tolist() == uninterrupted.curve.rates.tolist()
+    assert resumed.curve.values.tolist() == uninterrupted.curve.values.tolist()
     assert resumed.evaluations == uninterrupted.evaluations
 
     assert main(command(out, image_size=20)) == 2
@@ -105,6 +98,50 @@ def test_a_killed_figure_goes_on_to_its_csv_plot_and_verdicts(tmp_path, capsys):
     assert "image_size" in refusal and "choose another --out" in refusal
     assert main([*command(out, steps=800), "--report"]) == 0, "a shorter figure is read off a longer one"
     assert max(int(row["env_steps"]) for row in rows(out / "fig4_curves.csv")) < 1200
+
+
+def test_a_figure_of_grasping_is_judged_by_the_return_a_trajectory(tmp_path, capsys):
+    settings = [word for name, value in {**TINY, "steps": 200}.items() for word in ("--set", f"{name}={value}")]
+    words = ["reproduce", "fig7", "--out", str(tmp_path), "--seeds", "1", "--only", "random", *settings]
+    assert main([*words, "--workers", "1"]) == 0
+    (demonstrations,) = (tmp_path / "demonstrations").glob("grasp-clipped-16px-n40-*/demonstration.json")
+    assert json.loads(demonstrations.read_text())["task"] == "grasp"
+    assert all(-50.0 <= float(row["return_per_trajectory"]) <= 24.0 for row in rows(tmp_path / "fig7_curves.csv"))
+    before, after = rows(tmp_path / "fig7_evaluations.csv")
+    assert float(before["env_steps"]) == 0 and float(after["mean_return"]) < 0
+    found = json.loads((tmp_path / "fig7_verdicts.json").read_text())
+    assert 15.0 < found["experts_return_per_trajectory"]["expert"] < 24.0
+    (verdict,) = found["verdicts"]
+    assert verdict["claim"] == "without pre-training nothing is learned" and verdict["outcome"] == TOO_FEW
+    assert "Return a trajectory of the exploring policy" in capsys.readouterr().out
+
+
+def test_directories_that_were_begun_before_jobs_knew_their_task_go_on(tmp_path):
+    clone = replace(CLONE, method="vd", epochs=2)
+    job = TrainJob(replace(clone, method="l2"), 0.1, "trpo", 1200, 400, 3, like=clone)
+    assert clone.name == "vd-literal-n40-noise0.5-seed0"
+    assert clone.demonstrations == "literal-16px-n40-noise0.5-seed0"
+    assert job.name == "l2-literal-n40-noise0.5-pruned-std0.1-trpo-seed0"
+    begun = {name: value for name, value in asdict(job).items() if name != "steps"}
+    for part in (begun["clone"], begun["like"]):
+        del part["task"]
+    job.place(tmp_path).mkdir(parents=True)
+    (job.place(tmp_path) / "job.json").write_text(json.dumps(begun))
+    check_same(job, tmp_path)
+    with pytest.raises(BadInput, match="image_size"):
+        check_same(replace(job, like=replace(clone, image_size=20)), tmp_path)
+
+    older = [{"env_steps": 0, "success_rate": 0.5}]
+    (tmp_path / "evaluations.csv").write_text(csv_text([*older, {"env_steps": 4, "success_rate": 1, "mean_return": 2}]))
+    assert read_evaluations(tmp_path) == [*older, {"env_steps": 4, "success_rate": 1, "mean_return": 2}]
+
+
+def test_jobs_of_two_tasks_lie_apart():
+    reach, grasp = CLONE, replace(CLONE, task="grasp")
+    assert len({reach.name, grasp.name}) == len({reach.demonstrations, grasp.demonstrations}) == 2
+    assert len({reach.kind, grasp.kind}) == 2
+    jobs = [TrainJob(clone, 0.1, "trpo", 1200, 400, 3) for clone in (reach, grasp)]
+    assert len({job.name for job in jobs}) == len({job.kind for job in jobs}) == 2
 
 
 def test_what_there_is_not_is_refused_in_one_line(tmp_path, capsys):
@@ -119,14 +156,14 @@ def test_what_there_is_not_is_refused_in_one_line(tmp_path, capsys):
 
 def test_a_figure_is_planned_seed_by_seed_with_each_sweep():
     sweep = Sweep(initial_std=(0.05, 0.1), l2_weight=(1e-4, 3e-4))
-    plan = make_plan("fig5", SCALES["paper"], seeds=[3, 4], recipe="trpo", sweep=sweep)
+    plan = make_plan("fig5", scale_of("fig5", "paper"), seeds=[3, 4], recipe="trpo", sweep=sweep)
     assert {job.samples for job in plan.clones} == {2000, 4000, 8000}
     assert len(plan.clones) == 2 * 3 * (1 + 2)
     assert len(plan.trainings) == 2 * len(plan.clones)
     assert [job.seed for job in plan.clones] == [3] * 9 + [4] * 9
     assert len({job.name for job in plan.trainings}) == len(plan.trainings)
     with pytest.raises(BadInput):
-        make_plan("fig7", SCALES["small"], seeds=[0], recipe="trpo", sweep=sweep)
+        make_plan("fig8", plan.scale, seeds=[0], recipe="trpo", sweep=sweep)
 
 
 @pytest.mark.parametrize("count", [2, 5, 31, 40])
@@ -161,7 +198,7 @@ def invented(method: str, level: float, seed: int, std: float = 0.1) -> Trained:
 
 
 def outcomes(figures: list[Trained]) -> dict[str, str]:
-    found = verdicts_of("fig4", best_of(arms_of(figures)), {"expert": 50.0}, 1)
+    found = curve_verdicts("fig4", best_of(arms_of(figures)), {"expert": 50.0}, 1)
     return {f"{v.claim}: {v.measure}": v.outcome for v in found}
 
 
@@ -185,10 +222,10 @@ def test_of_a_sweep_the_best_setting_of_each_method_counts():
 
 def test_table_1_is_judged_for_units_and_weights_apart():
     sparsities = {(8000, 0.5): {s: {"unit_sparsity": 0.67 + 0.005 * s, "weight_sparsity": 0.95} for s in range(5)}}
-    by_measure = {(v.claim, v.measure): v.outcome for v in table1_verdicts(sparsities, 8000)}
+    by_measure = {(v.claim, v.measure): v.outcome for v in sparsity_verdicts("table1", sparsities, 8000)}
     claim = "sparsity with 8000 demonstrations, noise 0.5"
     assert by_measure[claim, "share of units pruned"] == REPRODUCED
     assert by_measure[claim, "share of weights pruned"] == NOT_REPRODUCED
-    elsewhere = table1_verdicts({(2000, 0.5): sparsities[8000, 0.5]}, 2000)
+    elsewhere = sparsity_verdicts("table1", {(2000, 0.5): sparsities[8000, 0.5]}, 2000)
     assert {v.outcome for v in elsewhere if v.claim.startswith("sparsity")} == {OTHER_SETTING}
     assert by_measure["less noise, sparser", "difference in the share of units pruned"] == TOO_FEW

@@ -1,10 +1,11 @@
-"""Run the paper's reaching experiments: both cores, resumable, with curves, a plot and verdicts.
+"""Run the paper's experiments: both cores, resumable, with curves, a plot and verdicts.
 
 fig4: VD, L2, L2 pruned by magnitude to VD's size, cloning without a regulariser and no pre-training, beside both
-experts. fig5: fewer demonstrations. fig6: less noise on the expert. table1: how sparse VD leaves the network. Every job
-(method, seed, setting) has a directory of its own under DIR; after a crash the same command goes on, and more --steps
-go on from fewer. Several values of --initial-std and --l2-weight make a sweep: every method is then judged by its best
-setting. --scale paper is the printed setting and takes days on two cores.
+experts. fig5: fewer demonstrations. fig6: less noise on the expert. fig7: as fig4, for grasping, judged by the return a
+trajectory. table1 and table1_grasp: how sparse VD leaves the network. Every job (method, seed, setting) has a directory
+of its own under DIR; after a crash the same command goes on, and more --steps go on from fewer. Several values of
+--initial-std and --l2-weight make a sweep: every method is then judged by its best setting. --scale paper is the
+printed setting and takes days on two cores.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("figure", choices=("fig4", "fig5", "fig6", "table1"), metavar="FIGURE",
-                        help="fig4, fig5, fig6 or table1")  # fmt: skip
+    parser.add_argument("figure", choices=("fig4", "fig5", "fig6", "fig7", "table1", "table1_grasp"), metavar="FIGURE",
+                        help="fig4, fig5, fig6, fig7, table1 or table1_grasp")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of jobs and results")
     parser.add_argument("--scale", choices=("small", "paper"), default="small",
-                        help="64x64 images and a quarter of the demonstrations, or the paper's numbers (small)")
+                        help="smaller images and fewer demonstrations and steps, or the paper's numbers (small)")
     parser.add_argument("--seeds", type=whole(1, 1000), default=5, metavar="N",
                         help="runs of every arm: seeds --seed, --seed + 1, ... (5)")  # fmt: skip
     parser.add_argument("--only", nargs="+", default=None, metavar="METHOD",
                         help="leave it at some of vd, l2, l2_pruned, none, random")  # fmt: skip
     parser.add_argument("--recipe", default="trpo", metavar="NAME",
                         help="of RL: a name in config/recipes or a YAML file (trpo, the paper's)")  # fmt: skip
-    parser.add_argument("--initial-std", type=number(0.001, 1.0), nargs="+", default=[0.1], metavar="X",
-                        help="exploration that RL starts from, in action units; several are a sweep (0.1)")
+    parser.add_argument("--initial-std", type=number(0.001, 1.0), nargs="+", default=[], metavar="X",
+                        help="exploration that RL starts from, in action units; several are a sweep (as --scale says)")
     parser.add_argument("--l2-weight", type=number(0.0, 1.0), nargs="+", default=None, metavar="X",
                         help="weight of L2; several are a sweep (as pretrain --method l2)")  # fmt: skip
     parser.add_argument("--steps", type=whole(1), default=None, metavar="N", help="environment steps of RL")
@@ -59,13 +60,12 @@ def run(args: argparse.Namespace) -> Result:
 
 def _plan(args: argparse.Namespace) -> Plan:
     from vd_policy.base.settings import replaced
-    from vd_policy.experiments.reproduce.plan import Sweep, make_plan
-    from vd_policy.experiments.reproduce.scale import SCALES
+    from vd_policy.experiments.reproduce.plan import Sweep, make_plan, scale_of
     from vd_policy.learning.recipe import load_recipe, parse_changes
 
     load_recipe(args.recipe)
     changes = parse_changes(args.set) | ({} if args.steps is None else {"steps": args.steps})
-    scale = replaced(SCALES[args.scale], changes, "--set")
+    scale = replaced(scale_of(args.figure, args.scale), changes, "--set")
     seeds = [args.seed + i for i in range(args.seeds)]
     weights = {} if args.l2_weight is None else {"l2_weight": tuple(args.l2_weight)}
     sweep = Sweep(initial_std=tuple(args.initial_std), **weights)

@@ -24,7 +24,7 @@ from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import build
 from vd_policy.demos.dataset import Dataset
 from vd_policy.experiments.evaluate import evaluate
-from vd_policy.experiments.reproduce.jobs import UNTRAINED, CloneJob, Job, TrainJob
+from vd_policy.experiments.reproduce.jobs import REACH, UNTRAINED, CloneJob, Job, TrainJob
 from vd_policy.learning.collector import ProcessCollector
 from vd_policy.learning.pretrain import PretrainSettings, observation_spec, pretrain
 from vd_policy.learning.recipe import build_learner, load_recipe
@@ -57,7 +57,7 @@ def check_same(job: Job, root: Path) -> None:
     file = job.place(root) / JOB_FILE
     if not file.is_file():
         return
-    here, there = _plain(job), json.loads(file.read_text())
+    here, there = _plain(job), _completed(json.loads(file.read_text()))
     for name, value in here.items():
         if there.get(name) != value:
             raise BadInput(f"{job.name}: {name}", value, f"{there.get(name)!r}, as it was begun in {root}",
@@ -106,6 +106,12 @@ def _plain(job: Job) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in LATER}
 
 
+def _completed(begun: dict[str, Any]) -> dict[str, Any]:
+    """What a job file says; one from before jobs knew their task is of reaching."""
+    values = {name: _completed(value) if isinstance(value, dict) else value for name, value in begun.items()}
+    return {"task": REACH, **values} if "method" in values else values
+
+
 def _clone(job: CloneJob, root: Path, report: Report) -> dict[str, Any]:
     dataset = Dataset(root / "demonstrations" / job.demonstrations)
     settings, out = _pretrain_settings(job), cloned(job, root)
@@ -143,7 +149,8 @@ class _Course:
 
     def __init__(self, job: TrainJob, root: Path) -> None:
         self.job, self.root, self.place = job, root, job.place(root)
-        self.make_env = partial(ArmEnv, image_height=job.clone.image_size, image_width=job.clone.image_size)
+        size = job.clone.image_size
+        self.make_env = partial(ArmEnv, job.clone.task, image_height=size, image_width=size)
 
     def run(self, report: Report) -> dict[str, Any]:
         job = self.job
@@ -151,7 +158,7 @@ class _Course:
         learner = build_learner(recipe, start.policy, seed=job.seed, version=start.manifest["weight_version"] + 1)
         seed = Seeds(job.seed).integer("rollouts")  # other cups than those of the demonstrations
         begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": job.seed}
-        with ProcessCollector(self.make_env, seed=seed) as collector:
+        with ProcessCollector(self.make_env, seed=seed, task=job.clone.task) as collector:
             training = Training(learner, collector, start, trained(job, self.root), begun_with=begun_with)
             if (training.out / MANIFEST).is_file():
                 training.restore()
@@ -191,7 +198,8 @@ class _Course:
         low, high = found.interval_95
         rows.append({"env_steps": point, "episodes": found.episodes, "successes": found.successes,
                      "success_rate": found.success_rate, "low_95": low, "high_95": high,
-                     "successes_per_200_steps": found.successes_per_200_steps})  # fmt: skip
+                     "successes_per_200_steps": found.successes_per_200_steps,
+                     "mean_return": found.mean_return})  # fmt: skip
         write_bytes(self.place / EVALUATIONS_FILE, csv_text(rows).encode())
 
 
@@ -208,13 +216,13 @@ def read_evaluations(place: Path) -> list[dict[str, float]]:
     file = place / EVALUATIONS_FILE
     if not file.is_file():
         return []
-    return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(io.StringIO(file.read_text()))]
+    return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(io.StringIO(file.read_text()))]
 
 
 def csv_text(rows: list[dict[str, Any]]) -> str:
-    """Rows that share their columns as CSV; floats as short as they can be read back."""
+    """Rows as CSV, what one lacks left empty; floats as short as they can be read back."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys(k for row in rows for k in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()} for row in rows)
     return text.getvalue()

@@ -8,25 +8,26 @@ import matplotlib.figure
 import numpy as np
 
 from vd_policy.experiments.reproduce.arms import Arm, titles
+from vd_policy.experiments.reproduce.measure import Measure
 
 POINTS = 200
 EXPERT_LINES = {"expert": ("--", "expert, eq. 10 clipped"), "expert-literal": (":", "expert, eq. 10 as printed")}
 
 
 def curve_plot(
-    title: str, arms: Sequence[Arm], experts: Mapping[str, float], window: int
+    title: str, arms: Sequence[Arm], experts: Mapping[str, float], window: int, measure: Measure
 ) -> matplotlib.figure.Figure:
     """Left: rollouts of the exploring policy while it learns. Right: its mean on the fixed starts."""
     figure = matplotlib.figure.Figure(figsize=(11.0, 5.0), layout="constrained")
     left, right = figure.subplots(1, 2)
     for number, (arm, name) in enumerate(zip(arms, titles(arms))):
-        _rollouts(left, arm, f"{name} ({len(arm.trainings)} seeds)", f"C{number}", window)
+        _rollouts(left, arm, f"{name} ({len(arm.trainings)} seeds)", f"C{number}", window, measure.least)
         _evaluations(right, arm, f"C{number}")
     for expert, rate in experts.items():
         style, label = EXPERT_LINES[expert]
         left.axhline(rate, color="black", linestyle=style, linewidth=1, label=label)
     left.set(title=f"exploring policy, mean of {window} iterations", xlabel="environment steps of RL",
-             ylabel="successes per 200 steps", ylim=(0, None))  # fmt: skip
+             ylabel=measure.words, ylim=(measure.least, None))  # fmt: skip
     right.set(title="mean policy on fixed starts", xlabel="environment steps of RL", ylabel="success rate",
               ylim=(0, 1.02))  # fmt: skip
     figure.legend(loc="outside lower center", ncols=4, fontsize="small")
@@ -34,13 +35,14 @@ def curve_plot(
     return figure
 
 
-def _rollouts(axes: matplotlib.axes.Axes, arm: Arm, label: str, colour: str, window: int) -> None:
+def _rollouts(axes: matplotlib.axes.Axes, arm: Arm, label: str, colour: str, window: int, least: float | None) -> None:
     begin = max(t.curve.steps[min(window, len(t.curve.steps)) - 1] for t in arm.trainings)
     end = min(t.curve.steps[-1] for t in arm.trainings)
     grid = np.linspace(begin, end, POINTS)
     band = arm.band(grid, window)
     axes.plot(grid, [m.mean for m in band], color=colour, label=label)
-    axes.fill_between(grid, [max(m.low, 0.0) for m in band], [m.high for m in band], color=colour, alpha=0.2)
+    low = [m.low if least is None else max(m.low, least) for m in band]
+    axes.fill_between(grid, low, [m.high for m in band], color=colour, alpha=0.2)
 
 
 def _evaluations(axes: matplotlib.axes.Axes, arm: Arm, colour: str) -> None:

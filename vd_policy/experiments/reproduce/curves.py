@@ -1,4 +1,4 @@
-"""Learning curves of the RL phase: successes per 200 steps of the exploring policy, against environment steps."""
+"""Learning curves of the RL phase: a measure of the exploring policy, against environment steps."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import numpy as np
 
 from vd_policy.experiments.reproduce.chain import read_evaluations, trained
 from vd_policy.experiments.reproduce.jobs import TrainJob
+from vd_policy.experiments.reproduce.measure import Measure
 from vd_policy.learning.metrics import STEP, read_csv
 from vd_policy.policy.checkpoint import MANIFEST, load_manifest, load_metrics
 
-LEVELS = (40.0, 50.0, 60.0, 70.0)
-"""Successes per 200 steps whose first reaching is reported."""
-RATE = "rollout/successes_per_200_steps"
+SUCCESS, LENGTH = "rollout/success_rate", "rollout/length"
 FINAL_SHARE = 0.1
 """The final level is the mean over this last part of the steps."""
 
@@ -25,8 +24,8 @@ class Curve:
 
     steps: np.ndarray
     """Environment steps of RL at the end of each iteration, (K,)."""
-    rates: np.ndarray
-    """Successes per 200 steps of each iteration, (K,)."""
+    values: np.ndarray
+    """The measure in each iteration, (K,)."""
 
     @property
     def lengths(self) -> np.ndarray:
@@ -36,15 +35,15 @@ class Curve:
     def until(self, steps: int) -> Curve:
         """The iterations up to the first that ends at or beyond `steps`."""
         count = int(np.searchsorted(self.steps, steps)) + 1
-        return Curve(self.steps[:count], self.rates[:count])
+        return Curve(self.steps[:count], self.values[:count])
 
     def smoothed(self, window: int) -> np.ndarray:
-        """Mean rate over the last `window` iterations, or as many as there were, (K,)."""
-        successes = np.concatenate([[0.0], np.cumsum(self.rates * self.lengths)])
+        """Mean over the last `window` iterations, or as many as there were, (K,)."""
+        sums = np.concatenate([[0.0], np.cumsum(self.values * self.lengths)])
         steps = np.concatenate([[0], self.steps])
         ends = np.arange(1, len(steps))
         begins = np.maximum(0, ends - window)
-        return (successes[ends] - successes[begins]) / (steps[ends] - steps[begins])
+        return (sums[ends] - sums[begins]) / (steps[ends] - steps[begins])
 
     def steps_to(self, level: float, window: int) -> float | None:
         """Environment steps after which the mean over a whole window is first at `level`; None if never."""
@@ -52,13 +51,13 @@ class Curve:
         return float(self.steps[window - 1 :][reached.argmax()]) if reached.any() else None
 
     def area(self) -> float:
-        """Area under the curve divided by the steps: the mean rate."""
-        return float((self.rates * self.lengths).sum() / self.steps[-1])
+        """Area under the curve divided by the steps: the mean."""
+        return float((self.values * self.lengths).sum() / self.steps[-1])
 
     def final(self) -> float:
-        """Mean rate over the last tenth of the steps."""
+        """Mean over the last tenth of the steps."""
         last = self.steps > (1 - FINAL_SHARE) * self.steps[-1]
-        return float((self.rates * self.lengths)[last].sum() / self.lengths[last].sum())
+        return float((self.values * self.lengths)[last].sum() / self.lengths[last].sum())
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,11 @@ class Trained:
     curve: Curve
     evaluations: list[dict[str, float]]
     """Of the mean policy, on fixed starts."""
+    successes: int = 0
+    """Successful trajectories in all its iterations."""
 
 
-def read_trained(job: TrainJob, root: Path) -> Trained | None:
+def read_trained(job: TrainJob, root: Path, measure: Measure) -> Trained | None:
     """A training's curve up to the steps that the job asks for; None where it has not got there."""
     run = trained(job, root)
     text = load_metrics(run) if (run / MANIFEST).is_file() else None
@@ -79,8 +80,11 @@ def read_trained(job: TrainJob, root: Path) -> Trained | None:
     if not rows:
         return None
     before = load_manifest(run)["env_steps"]["pretraining"]
-    curve = Curve(np.array([row[STEP] - before for row in rows], int), np.array([row[RATE] for row in rows], float))
+    curve = Curve(np.array([row[STEP] - before for row in rows], int),
+                  np.array([row[measure.column] for row in rows], float)).until(job.steps)  # fmt: skip
     if curve.steps[-1] < job.steps:
         return None
+    played = zip(curve.lengths, rows)
+    successes = round(sum(row[SUCCESS] * steps / row[LENGTH] for steps, row in played))
     evaluations = [row for row in read_evaluations(job.place(root)) if row["env_steps"] <= job.steps]
-    return Trained(job, curve.until(job.steps), evaluations)
+    return Trained(job, curve, evaluations, successes)

@@ -13,11 +13,13 @@ from vd_policy.base.settings import as_dict
 from vd_policy.experiments.interval import Mean
 from vd_policy.experiments.reproduce.arms import Arm, arms_of, best_of, titles
 from vd_policy.experiments.reproduce.chain import csv_text, done
+from vd_policy.experiments.reproduce.claims import curve_verdicts, sparsity_verdicts
 from vd_policy.experiments.reproduce.curve_plot import curve_plot
-from vd_policy.experiments.reproduce.curves import LEVELS, Curve, Trained, read_trained
+from vd_policy.experiments.reproduce.curves import Curve, Trained, read_trained
 from vd_policy.experiments.reproduce.jobs import CloneJob, TrainJob
+from vd_policy.experiments.reproduce.measure import Measure
 from vd_policy.experiments.reproduce.plan import Plan
-from vd_policy.experiments.reproduce.verdicts import Verdict, table1_verdicts, verdicts_of
+from vd_policy.experiments.reproduce.verdict import Verdict
 from vd_policy.experiments.success_map import save
 
 PLAIN_RECIPE = "trpo"
@@ -43,18 +45,19 @@ def write_report(plan: Plan, experts: Mapping[str, float], root: Path) -> Figure
     """Write the tables of all jobs of `plan` that are done; others are left out and counted.
 
     Args:
-        experts: successes per 200 steps by name.
+        experts: the figure's measure, by name.
         root: the figure's directory, which the jobs lie in and the files go to.
     """
-    found = [t for job in plan.trainings if (t := read_trained(job, root)) is not None]
+    measure = plan.contents.measure
+    found = [t for job in plan.trainings if (t := read_trained(job, root, measure)) is not None]
     clones = [(job, figures) for job in plan.clones if (figures := done(job, root)) is not None]
     arms = arms_of(found)
     window = plan.scale.smoothing
     if plan.trainings:
-        verdicts = verdicts_of(plan.figure, best_of(arms), experts, window)
+        verdicts = curve_verdicts(plan.figure, best_of(arms), experts, window)
     else:
-        verdicts = table1_verdicts(_by_data(clones), plan.scale.samples)
-    rows = [_arm_row(arm, name, experts, window) for arm, name in zip(arms, titles(arms))]
+        verdicts = sparsity_verdicts(plan.figure, _by_data(clones), plan.scale.samples)
+    rows = [_arm_row(arm, name, experts, window, measure) for arm, name in zip(arms, titles(arms))]
     wanted, there = (len(plan.trainings), len(found)) if plan.trainings else (len(plan.clones), len(clones))
     figures = {
         "figure": plan.figure,
@@ -62,13 +65,13 @@ def write_report(plan: Plan, experts: Mapping[str, float], root: Path) -> Figure
         "scale": as_dict(plan.scale),
         "jobs": wanted,
         "jobs_complete": there,
-        "experts_successes_per_200_steps": dict(experts),
+        f"experts_{measure.name}": dict(experts),
         "arms": rows,
         "verdicts": [_plain_verdict(v) for v in verdicts],
     }
     stem = root / (plan.figure if plan.recipe == PLAIN_RECIPE else f"{plan.figure}_{Path(plan.recipe).stem}")
-    text = _markdown(figures, rows, verdicts)
-    texts = {f"{name}.csv": csv_text(table) for name, table in _tables(found, clones, window).items() if table}
+    text = _markdown(figures, rows, verdicts, experts, measure)
+    texts = {f"{name}.csv": csv_text(table) for name, table in _tables(found, clones, window, measure).items() if table}
     files = [_file(stem, name) for name in (*texts, "verdicts.md", "verdicts.json")]
     for file, content in zip(files, (*texts.values(), text)):
         write_bytes(file, content.encode())
@@ -77,7 +80,7 @@ def write_report(plan: Plan, experts: Mapping[str, float], root: Path) -> Figure
         size, samples = plan.scale.image_size, plan.scale.samples
         title = f"{plan.figure}, {size}x{size} images, {samples} demonstrations at most, {plan.recipe}"
         files.append(stem.with_name(f"{stem.name}.png"))
-        save(curve_plot(title, arms, experts, window), files[-1])
+        save(curve_plot(title, arms, experts, window, measure), files[-1])
     return FigureReport(figures, text, tuple(files))
 
 
@@ -85,10 +88,12 @@ def _file(stem: Path, name: str) -> Path:
     return stem.with_name(f"{stem.name}_{name}")
 
 
-def _tables(found: Sequence[Trained], clones: Sequence[Clone], window: int) -> dict[str, list[dict[str, Any]]]:
+def _tables(
+    found: Sequence[Trained], clones: Sequence[Clone], window: int, measure: Measure
+) -> dict[str, list[dict[str, Any]]]:
     """The CSV files by name."""
     return {
-        "curves": [row for t in found for row in _curve_rows(t, window)],
+        "curves": [row for t in found for row in _curve_rows(t, window, measure)],
         "evaluations": [{**_head(t.job), **row} for t in found for row in t.evaluations],
         "sparsity": [
             {**_clone_head(job), **{k: v for k, v in figures.items() if k not in TIMING}}
@@ -114,29 +119,34 @@ def _head(job: TrainJob) -> dict[str, Any]:
     return {**_clone_head(job.clone), "method": job.method, "initial_std": job.initial_std, "recipe": job.recipe}
 
 
-def _curve_rows(t: Trained, window: int) -> list[dict[str, Any]]:
+def _curve_rows(t: Trained, window: int, measure: Measure) -> list[dict[str, Any]]:
     head, smoothed = _head(t.job), t.curve.smoothed(window)
     return [
-        {**head, "env_steps": int(steps), "successes_per_200_steps": round(float(rate), 4), "smoothed": round(s, 4)}
-        for steps, rate, s in zip(t.curve.steps, t.curve.rates, smoothed.tolist())
+        {**head, "env_steps": int(steps), measure.name: round(float(value), 4), "smoothed": round(s, 4)}
+        for steps, value, s in zip(t.curve.steps, t.curve.values, smoothed.tolist())
     ]
 
 
-def _arm_row(arm: Arm, name: str, experts: Mapping[str, float], window: int) -> dict[str, Any]:
+def _arm_row(arm: Arm, name: str, experts: Mapping[str, float], window: int, measure: Measure) -> dict[str, Any]:
     """One line of the table of arms: areas, final levels, steps to levels (of the seeds that got there)."""
-    levels = {f"{level:g}": level for level in LEVELS} | dict(experts)
+    levels = {f"{level:g}": level for level in measure.levels} | dict(experts)
     reached = {label: arm.by_seed(lambda curve, at=level: curve.steps_to(at, window))  # type: ignore[misc]
                for label, level in levels.items()}  # fmt: skip
-    ends = [t.evaluations[-1]["success_rate"] for t in arm.trainings if t.evaluations]
+    ends = [t.evaluations[-1] for t in arm.trainings if t.evaluations]
     return {
         "arm": name,
         "seeds": len(arm.trainings),
         "env_steps": min(int(t.curve.steps[-1]) for t in arm.trainings),
-        "mean_successes_per_200_steps": _bounds(arm.mean(Curve.area)),
-        "final_successes_per_200_steps": _bounds(arm.mean(Curve.final)),
-        "final_success_rate_of_the_mean_policy": sum(ends) / len(ends) if ends else None,
+        f"mean_{measure.name}": _bounds(arm.mean(Curve.area)),
+        f"final_{measure.name}": _bounds(arm.mean(Curve.final)),
+        "final_success_rate_of_the_mean_policy": _number(_mean([row["success_rate"] for row in ends])),
+        f"final_{measure.name}_of_the_mean_policy": _number(_mean([row[measure.evaluated] for row in ends])),
         "steps_to_level": {label: {str(s): v for s, v in found.items()} for label, found in reached.items()},
     }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
 
 
 def _bounds(mean: Mean) -> dict[str, float | None]:
@@ -152,7 +162,13 @@ def _plain_verdict(verdict: Verdict) -> dict[str, Any]:
             "seeds": verdict.ours.values, "outcome": verdict.outcome}  # fmt: skip
 
 
-def _markdown(figures: Mapping[str, Any], rows: Sequence[dict[str, Any]], verdicts: Sequence[Verdict]) -> str:
+def _markdown(
+    figures: Mapping[str, Any],
+    rows: Sequence[dict[str, Any]],
+    verdicts: Sequence[Verdict],
+    experts: Mapping[str, float],
+    measure: Measure,
+) -> str:
     scale = figures["scale"]
     lines = [
         f"# {figures['figure']}, recipe {figures['recipe']}",
@@ -166,24 +182,26 @@ def _markdown(figures: Mapping[str, Any], rows: Sequence[dict[str, Any]], verdic
         *(f"| {v.claim} | {v.paper} | {v.ours} | {v.measure} | {v.ours.values} | {v.outcome} |" for v in verdicts),
     ]
     if rows:
-        lines += ["", *_arm_table(rows)]
-    experts = figures["experts_successes_per_200_steps"]
+        lines += ["", *_arm_table(rows, measure)]
     if experts:
         said = ", ".join(f"{name} {rate:.1f}" for name, rate in experts.items())
-        lines += ["", f"Experts, noiseless, successes per 200 steps: {said}."]
+        lines += ["", f"Experts, noiseless, {measure.words}: {said}."]
     return "\n".join([*lines, ""])
 
 
-def _arm_table(rows: Sequence[dict[str, Any]]) -> list[str]:
+def _arm_table(rows: Sequence[dict[str, Any]], measure: Measure) -> list[str]:
     labels = list(rows[0]["steps_to_level"])
-    head = ["arm", "seeds", "mean", "final", "mean policy's success", *(f"steps to {label}" for label in labels)]
-    lines = ["Successes per 200 steps of the exploring policy; a level counts as reached when the smoothed curve is "
-             "first there, and is given as the mean of the seeds that got there and their number.", "",
+    head = ["arm", "seeds", "mean", "final", f"mean policy's {measure.words}", "its success",
+            *(f"steps to {label}" for label in labels)]  # fmt: skip
+    lines = [f"{measure.words.capitalize()} of the exploring policy; a level counts as reached when the smoothed curve "
+             "is first there, and is given as the mean of the seeds that got there and their number.", "",
              "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]  # fmt: skip
     for row in rows:
+        level = row[f"final_{measure.name}_of_the_mean_policy"]
         rate = row["final_success_rate_of_the_mean_policy"]
-        cells = [row["arm"], str(row["seeds"]), _spell(row["mean_successes_per_200_steps"]),
-                 _spell(row["final_successes_per_200_steps"]), "-" if rate is None else f"{rate:.2f}",
+        cells = [row["arm"], str(row["seeds"]), _spell(row[f"mean_{measure.name}"]),
+                 _spell(row[f"final_{measure.name}"]), "-" if level is None else f"{level:.1f}",
+                 "-" if rate is None else f"{rate:.2f}",
                  *(_reached(row["steps_to_level"][label]) for label in labels)]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return lines

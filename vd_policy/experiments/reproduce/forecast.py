@@ -112,7 +112,7 @@ def _env_step_s(job: TrainJob) -> float:
 
 
 def _env(job: CloneJob) -> ArmEnv:
-    return ArmEnv(image_height=job.image_size, image_width=job.image_size)
+    return ArmEnv(job.task, image_height=job.image_size, image_width=job.image_size)
 
 
 def _spec(job: CloneJob) -> ObservationSpec:

@@ -14,6 +14,8 @@ UNTRAINED = "random"
 MAGNITUDE = "l2_pruned"
 """Cloned with L2, then pruned by magnitude to the densities that VD came to, layer by layer."""
 METHODS = ("vd", "l2", MAGNITUDE, "none", UNTRAINED)
+REACH, GRASP = "reach", "grasp"
+"""The paper's tasks, by their names in config/tasks."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,19 @@ class CloneJob:
     """0 for a network that is not trained."""
     l2_weight: float | None = None
     """Of the method ``l2``."""
+    task: str = REACH
 
     @property
     def demonstrations(self) -> str:
         """Name of the demonstrations, which methods share."""
-        return f"{self.rule}-{self.image_size}px-n{self.samples}-noise{self.noise_std_rad:g}-seed{self.seed}"
+        size, noise = f"{self.image_size}px", f"noise{self.noise_std_rad:g}"
+        return f"{self._prefix}{self.rule}-{size}-n{self.samples}-{noise}-seed{self.seed}"
 
     @property
     def arm(self) -> str:
         """All but the seed, as a name."""
         weight = "" if self.l2_weight is None else f"-w{self.l2_weight:g}"
-        return f"{self.method}{weight}-{self.rule}-n{self.samples}-noise{self.noise_std_rad:g}"
+        return f"{self._prefix}{self.method}{weight}-{self.rule}-n{self.samples}-noise{self.noise_std_rad:g}"
 
     @property
     def name(self) -> str:
@@ -59,17 +63,22 @@ class CloneJob:
     @property
     def kind(self) -> str:
         """Jobs of one kind take alike long for a unit of work."""
-        return f"clone {self.method}"
+        return f"clone {self._prefix}{self.method}"
 
     def demonstration(self) -> DemonstrationSettings:
         """What the expert shows."""
         size = self.image_size
-        return DemonstrationSettings(image_height=size, image_width=size, rule=self.rule,
+        return DemonstrationSettings(self.task, image_height=size, image_width=size, rule=self.rule,
                                      noise_std_rad=self.noise_std_rad)  # fmt: skip
 
     def place(self, root: Path) -> Path:
         """Directory of the job under that of the figure."""
         return root / "clones" / self.name
+
+    @property
+    def _prefix(self) -> str:
+        """Of names; the directories of reaching were named before there was another task."""
+        return "" if self.task == REACH else f"{self.task}-"
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,7 @@ class TrainJob:
     @property
     def kind(self) -> str:
         """Jobs of one kind take alike long for a unit of work; pruned networks take less."""
-        return "train pruned" if self.method in ("vd", MAGNITUDE) else "train dense"
+        return f"train {self.clone.task} " + ("pruned" if self.method in ("vd", MAGNITUDE) else "dense")
 
     def place(self, root: Path) -> Path:
         """Directory of the job under that of the figure."""

@@ -15,11 +15,12 @@ from vd_policy.experiments.evaluate import Request, carry_out
 from vd_policy.experiments.reproduce.chain import EVALUATION_SEED, check_same, done
 from vd_policy.experiments.reproduce.figure_report import FigureReport, write_report
 from vd_policy.experiments.reproduce.forecast import Forecast
-from vd_policy.experiments.reproduce.jobs import CloneJob, Job
+from vd_policy.experiments.reproduce.jobs import GRASP, REACH, CloneJob, Job
 from vd_policy.experiments.reproduce.plan import Plan
 from vd_policy.experiments.reproduce.pool import run_jobs
 
-EXPERTS = ("expert-literal", "expert")
+EXPERTS = {REACH: ("expert-literal", "expert"), GRASP: ("expert",)}
+"""Lines of a task's figures; eq. 10 as printed is no expert at grasping."""
 EXPERT_IMAGE_SIZE = 8
 """The experts do not look; small images are quick."""
 
@@ -63,24 +64,29 @@ def report(plan: Plan, out: Path) -> FigureReport:
     """
     if not out.is_dir():
         raise Missing("--out", str(out), "the directory of a figure", "check the path, or leave out --report")
-    return write_report(plan, _known_experts(out), out)
+    return write_report(plan, _known_experts(plan, out), out)
 
 
 def _experts(plan: Plan, out: Path, workers: int) -> dict[str, float]:
-    """Successes per 200 steps of both experts, noiseless, measured once."""
-    known = _known_experts(out)
+    """The figure's measure of the experts, noiseless, measured once."""
+    known, contents = _known_experts(plan, out), plan.contents
     if plan.trainings and not known:
-        for name in EXPERTS:
-            found = carry_out(Request(name, EVALUATION_SEED, image_size=EXPERT_IMAGE_SIZE), plan.scale.expert_episodes,
-                              workers=workers)  # fmt: skip
-            known[name] = found.successes_per_200_steps
-        write_json(out / "experts.json", known)
+        for name in EXPERTS[contents.task]:
+            request = Request(name, EVALUATION_SEED, image_size=EXPERT_IMAGE_SIZE, env_options={"task": contents.task})
+            found = carry_out(request, plan.scale.expert_episodes, workers=workers)
+            known[name] = found.figures()[contents.measure.evaluated]
+        write_json(_experts_file(plan, out), known)
     return known
 
 
-def _known_experts(out: Path) -> dict[str, float]:
-    file = out / "experts.json"
+def _known_experts(plan: Plan, out: Path) -> dict[str, float]:
+    file = _experts_file(plan, out)
     return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def _experts_file(plan: Plan, out: Path) -> Path:
+    task = plan.contents.task
+    return out / ("experts.json" if task == REACH else f"experts_{task}.json")
 
 
 def _demonstrate(clones: Sequence[CloneJob], out: Path, workers: int, watcher: Watcher) -> None:

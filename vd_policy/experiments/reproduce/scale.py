@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vd_policy.base.settings import setting
+from vd_policy.experiments.reproduce.jobs import GRASP, REACH
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Every number that makes a figure cheap or dear."""
+    """Every number that makes a figure cheap or dear, and what goes with a task."""
 
     image_size: int = setting(help="rows and columns of the images", minimum=8, maximum=1024)
     samples: int = setting(help="demonstrated pairs in place of the paper's 8000", minimum=40)
@@ -22,11 +23,21 @@ class Scale:
     rule: str = setting("literal", "the demonstrating expert's eq. 10; the paper's is literal",
                         choices=("literal", "clipped"))  # fmt: skip
     smoothing: int = setting(10, "iterations that a curve is averaged over", minimum=1)
+    initial_std: float = setting(0.1, "exploration that RL starts from [action units]", minimum=1e-3, maximum=1.0)
 
 
 SCALES = {
-    "small": Scale(image_size=64, samples=2000, steps=60_000, vd_epochs=60, epochs=30, evaluate_every=6_000,
-                   episodes=100),
-    "paper": Scale(image_size=128, samples=8000, steps=500_000, vd_epochs=200, epochs=100, evaluate_every=50_000,
-                   episodes=100),
+    REACH: {
+        "small": Scale(image_size=64, samples=2000, steps=60_000, vd_epochs=60, epochs=30, evaluate_every=6_000,
+                       episodes=100),
+        "paper": Scale(image_size=128, samples=8000, steps=500_000, vd_epochs=200, epochs=100, evaluate_every=50_000,
+                       episodes=100),
+    },
+    GRASP: {
+        "small": Scale(image_size=96, samples=3000, steps=30_000, vd_epochs=40, epochs=30, evaluate_every=5_000,
+                       episodes=200, rule="clipped", initial_std=0.03),
+        "paper": Scale(image_size=256, samples=8000, steps=300_000, vd_epochs=200, epochs=100, evaluate_every=30_000,
+                       episodes=200, rule="clipped", initial_std=0.03),
+    },
 }  # fmt: skip
+"""By the task and the scale's name. Eq. 10 as printed circles the goal: it knocks the cup over or never gets there."""
