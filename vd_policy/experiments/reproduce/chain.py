@@ -6,7 +6,6 @@ import csv
 import fcntl
 import io
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.files import write_bytes, write_json
@@ -204,10 +202,9 @@ class _Course:
 
 
 def exploring(policy: GaussianPolicy, std: float) -> GaussianPolicy:
-    """The same means, with a standard deviation of `std` [action units] in every state to start from."""
-    changed = GaussianPolicy(policy.spec, replace(policy.settings, initial_std=std))
-    changed.load_state_dict(policy.state_dict())
-    nn.init.constant_(changed.sigma.head.bias, math.log(std))
+    """The same means, with a fresh standard deviation of `std` [action units] in every state to start from."""
+    changed = GaussianPolicy(policy.spec, replace(policy.settings, sigma=None, initial_std=std))
+    changed.mean.load_state_dict(policy.mean.state_dict())
     return changed
 
 
