@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tqdm import tqdm
+from vd_policy.base.progress import ProgressBar
 
 LOOK_S = 0.5
 """How often the bar looks."""
@@ -23,9 +23,9 @@ def watching(count: Callable[[], int], total: int, unit: str, title: str = "") -
     over = threading.Event()
 
     def look() -> None:
-        with tqdm(desc=title or None, total=total or None, unit=unit, disable=None, leave=False) as bar:
+        with ProgressBar(unit, total, title) as bar:
             while not over.wait(LOOK_S):
-                bar.update(count() - bar.n)
+                bar.reach(count())
 
     thread = threading.Thread(target=look, name="progress", daemon=True)
     thread.start()

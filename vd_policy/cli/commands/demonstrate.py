@@ -63,11 +63,10 @@ def run(args: argparse.Namespace) -> Result:
 
 
 def _in_process(args: argparse.Namespace, settings: DemonstrationSettings, existing: str) -> DemonstrationSummary:
-    from tqdm import tqdm
-
+    from vd_policy.base.progress import ProgressBar
     from vd_policy.demos.demonstrate import demonstrate
 
-    with tqdm(total=args.samples, unit="sample", disable=None, leave=False) as bar:
+    with ProgressBar("sample", args.samples) as bar:
         return demonstrate(settings, args.samples, args.out, seed=args.seed, workers=args.workers, existing=existing,
                            progress=bar.update)  # fmt: skip
 

@@ -41,8 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Result:
     _check_output("--video", args.video, ".mp4")
     _check_output("--map", args.map, ".png")
-    from tqdm import tqdm
-
+    from vd_policy.base.progress import ProgressBar
     from vd_policy.experiments.evaluate import Request, carry_out
     from vd_policy.graph.trained import task_and_robot
 
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> Result:
     env, _ = request.open()  # refuses what is wrong before any process starts
     region_m, size = env.settings.cup_region_m, (env.camera.height, env.camera.width)
     env.close()
-    with tqdm(total=args.episodes, unit="episode", disable=None, leave=False) as bar:
+    with ProgressBar("episode", args.episodes) as bar:
         evaluation = carry_out(request, args.episodes, workers=args.workers, progress=bar.update)
     acting = _acting(request)
     text = _table(args, acting, size, evaluation)

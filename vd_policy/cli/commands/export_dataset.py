@@ -19,17 +19,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Result:
-    from tqdm import tqdm
-
+    from vd_policy.base.progress import ProgressBar
     from vd_policy.demos.minari_export import export_minari
 
-    with tqdm(unit="bag", disable=None, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        made = export_minari(args.directory, args.out, args.minari, progress)
+    with ProgressBar("bag") as bar:
+        made = export_minari(args.directory, args.out, args.minari, bar.reach)
     left = ", ".join(f"{count} {reason}" for reason, count in made.skipped.items())
     text = f"{made.episodes} episodes, {made.steps} steps: {made.path}" + (f"\nleft out: {left}" if left else "")
     figures = {"directory": args.directory, "dataset": made.path, "episodes": made.episodes, "steps": made.steps,

@@ -18,17 +18,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Result:
-    from tqdm import tqdm
-
+    from vd_policy.base.progress import ProgressBar
     from vd_policy.demos.inspect import inspect, table
 
-    with tqdm(unit="bag", disable=None, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        inspection = inspect(args.directory, progress)
+    with ProgressBar("bag") as bar:
+        inspection = inspect(args.directory, bar.reach)
     text = table(inspection)
     if args.sheet:
         from vd_policy.demos.sheet import contact_sheet

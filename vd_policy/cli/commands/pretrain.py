@@ -32,19 +32,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Result:
     import torch
-    from tqdm import tqdm
 
+    from vd_policy.base.progress import ProgressBar
     from vd_policy.demos.dataset import Dataset
     from vd_policy.learning.pretrain import pretrain
 
     torch.set_num_threads(1)
     settings = _settings(args)
-    with tqdm(desc="reading", unit="bag", disable=None, leave=False) as bar:
-        dataset = Dataset(args.dir, progress=lambda done, total: _advance(bar, done, total))
-    with tqdm(desc="cloning", unit="step", disable=None, leave=False) as bar:
+    with ProgressBar("bag", title="reading") as bar:
+        dataset = Dataset(args.dir, progress=bar.reach)
+    with ProgressBar("step", title="cloning") as bar:
         out, figures = pretrain(
             dataset, settings, args.out, seed=args.seed, resume=args.resume, allow_changed=args.allow_changed,
-            progress=lambda done, total, newest: _advance(bar, done, total, newest.get("train/clone/nll")),
+            progress=lambda done, total, newest: bar.reach(done, total, **_spelled(newest)),
         )  # fmt: skip
     return Result(ok=True, figures={"run": out, "demonstrations": args.dir, **figures}, text=_table(args, figures))
 
@@ -66,11 +66,9 @@ def _settings(args: argparse.Namespace) -> Any:
     return build(PretrainSettings, recipe.settings, f"recipe {name}")
 
 
-def _advance(bar: Any, done: int, total: int, nll: float | None = None) -> None:
-    bar.total = total
-    if nll is not None:
-        bar.set_postfix(nll=f"{nll:.2f}", refresh=False)
-    bar.update(done - bar.n)
+def _spelled(newest: dict[str, float]) -> dict[str, str]:
+    """What stands behind the bar; nothing before the first epoch has ended."""
+    return {"nll": f"{newest['train/clone/nll']:.2f}"} if newest else {}
 
 
 def _table(args: argparse.Namespace, figures: dict[str, Any]) -> str:

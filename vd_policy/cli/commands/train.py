@@ -40,8 +40,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Result:
     import torch
-    from tqdm import tqdm
 
+    from vd_policy.base.progress import ProgressBar
     from vd_policy.graph.trained import task_and_robot
     from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes
     from vd_policy.learning.train import train
@@ -56,10 +56,11 @@ def run(args: argparse.Namespace) -> Result:
     begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": args.seed, "task": args.task,
                   "robot": args.robot, "motion": args.motion}  # fmt: skip
     extra["seeds"] = {"train": args.seed}
-    with _collector(args, start) as collector, tqdm(total=args.steps, unit="step", disable=None, leave=False) as bar:
+    with _collector(args, start) as collector, ProgressBar("step", args.steps) as bar:
         figures = train(
             learner, collector, args.steps, args.out, start=start, begun_with=begun_with, manifest_extra=extra,
-            resume=args.resume, allow_changed=args.allow_changed, progress=lambda done, row: _advance(bar, done, row),
+            resume=args.resume, allow_changed=args.allow_changed,
+            progress=lambda done, row: bar.reach(done, success=f"{row['rollout/success_rate']:.2f}"),
         )  # fmt: skip
     return Result(ok=True, figures={"run": args.out, "recipe": args.recipe, **figures}, text=_table(args, figures))
 
@@ -106,11 +107,6 @@ def _check_fits(start: Run, make_env: Any) -> None:
 
 def _listed(joints: tuple[str, ...]) -> str:
     return ", ".join(joints)
-
-
-def _advance(bar: Any, done: int, row: dict[str, float]) -> None:
-    bar.set_postfix(success=f"{row['rollout/success_rate']:.2f}", refresh=False)
-    bar.update(done - bar.n)
 
 
 def _table(args: argparse.Namespace, figures: dict[str, Any]) -> str:
