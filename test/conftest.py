@@ -27,11 +27,13 @@ def ros() -> Iterator[RosGraph]:
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """A driven arm that a module's tests share; each begins with its `moving`."""
+    """A driven arm that a module's tests share; each begins with its `moving`, and none may have the controller reject
+    a command."""
     from deployed import Deployed
 
     graph = Deployed(tmp_path_factory.mktemp("deployed"))
     try:
         yield graph
+        assert not graph.robot.controller.rejections
     finally:
         graph.close()

@@ -25,7 +25,7 @@ class Deployed:
         self._robot = robot
         self.robot = StandIn(self.graph.probe, spec=load_robot(robot))
         self._latch = str(folder / "latch.json")
-        self._run = saved(folder / "run", turning_policy())
+        self._run = saved(folder / "run", turning_policy(robot))
         self.safety = self.start_safety()
         self.policy = self.start_policy()
 

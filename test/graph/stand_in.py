@@ -32,7 +32,7 @@ def command(positions: Any, sender: str, stamp_ns: int | None = None, duration_s
 
 
 class StandIn:
-    """An arm that follows its controller within its speed limits, at 50 Hz, under a camera of 25 Hz.
+    """An arm that follows its `TrajectoryController` within its speed limits, at 50 Hz, under a camera of 25 Hz.
 
     `q` counts as the URDF does; the topics name and count the joints as the driver of `spec` does.
     Switch faults on by setting attributes; they act from the next tick on.
@@ -45,13 +45,14 @@ class StandIn:
         self.stamp_zero = False
         self.driver = DriverJoints(spec.joints, spec.driver_joints)
         self.names = self.driver.names
-        self.q = HOME
+        self.q = self.home = np.array(spec.home_rad)
         self.frames = self.ticks = 0
         self._size, self._rng = size, np.random.default_rng(0)
         self._factory = RclpyFactory()
         self.sent: list[Any] = probe.listen(JointTrajectory, TRAJECTORY)
         self.controller = TrajectoryController(self.driver.names)
-        self._target, self._taken = HOME, 0
+        self._reach = np.array(spec.speed_limit_rad_s) * PERIOD_S
+        self._taken = 0
         self._joints = probe.node.create_publisher(JointState, JOINT_STATES, RELIABLE)
         self._color = probe.node.create_publisher(Image, COLOR, RELIABLE)
         self._depth = probe.node.create_publisher(Image, DEPTH, RELIABLE)
@@ -86,12 +87,13 @@ class StandIn:
             self.ticks += 1
 
     def _move(self) -> None:
+        now_ns, measured = time.time_ns(), self.driver.to_driver(self.q)
         while self._taken < len(self.sent):
-            target = self.controller.take(self.sent[self._taken], time.time_ns())
-            self._target = self._target if target is None else self.driver.from_driver(target)
+            self.controller.take(self.sent[self._taken], now_ns, measured)
             self._taken += 1
-        reach = np.array(SPEC.speed_limit_rad_s) * PERIOD_S
-        self.q = self.q + np.clip(self._target - self.q, -reach, reach)
+        desired = self.controller.desired(now_ns + int(PERIOD_S * 1e9))  # the setpoint of its next cycle
+        if desired is not None:
+            self.q = self.q + np.clip(self.driver.from_driver(desired) - self.q, -self._reach, self._reach)
 
     def _see(self) -> None:
         if not self.frozen:
