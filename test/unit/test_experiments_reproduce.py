@@ -28,7 +28,15 @@ from vd_policy.experiments.reproduce.curves import Curve, Trained, read_trained
 from vd_policy.experiments.reproduce.jobs import CloneJob, TrainJob
 from vd_policy.experiments.reproduce.measure import SUCCESSES
 from vd_policy.experiments.reproduce.plan import Sweep, make_plan, scale_of
-from vd_policy.experiments.reproduce.verdict import NOT_REPRODUCED, OTHER_SETTING, REPRODUCED, REVERSED, TOO_FEW
+from vd_policy.experiments.reproduce.verdict import (
+    NOT_REACHED,
+    NOT_REPRODUCED,
+    OTHER_SETTING,
+    REACHED,
+    REPRODUCED,
+    REVERSED,
+    TOO_FEW,
+)
 
 DEADLINE_S = 120.0
 TINY = {"image_size": 16, "samples": 40, "steps": 1200, "vd_epochs": 2, "epochs": 2, "evaluate_every": 400,
@@ -214,6 +222,27 @@ def test_a_claim_holds_only_where_its_whole_interval_does_over_enough_seeds():
     assert all(REPRODUCED == said for claim, said in outcomes(better).items() if "expert" in claim)
 
 
+def grasping(method: str, level: float, seed: int, successes: int = 0) -> Trained:
+    """A training of fig7 that stays at a return while it explores, 5 above it with its mean policy."""
+    job = TrainJob(replace(CLONE, method=method, seed=seed, task="grasp"), 0.1, "trpo", 2000, 1000, 3)
+    curve = Curve(np.array([1000, 2000]), np.array([level, level]))
+    return Trained(job, curve, [{"env_steps": 2000, "success_rate": 0.9, "mean_return": level + 5.0}], successes)
+
+
+def test_grasping_is_judged_beside_the_expert_and_by_what_is_learned_from_nothing():
+    levels = (("vd", 14.0), ("l2", 5.0), ("random", -30.0))
+    figures = [grasping(method, level + 0.1 * s, s) for s in range(3) for method, level in levels]
+    found = {v.claim: v.outcome for v in curve_verdicts("fig7", arms_of(figures), {"expert": 20.0}, 1)}
+    assert found["without pre-training nothing is learned"] == REPRODUCED
+    assert found["VD is better than L2"] == found["VD is better than no pre-training"] == REPRODUCED
+    assert found["VD ends short of the expert (expert, 20.0)"] == REPRODUCED
+    assert found["VD comes within 10 % of the expert (expert, 20.0)"] == REACHED, "19 of 20, of the mean policy"
+    assert found["L2 comes within 10 % of the expert (expert, 20.0)"] == NOT_REACHED
+    lucky = [grasping("random", -29.0, s, successes=s) for s in range(3)]
+    (verdict,) = curve_verdicts("fig7", arms_of(lucky), {"expert": 20.0}, 1)
+    assert verdict.outcome == NOT_REPRODUCED
+
+
 def test_of_a_sweep_the_best_setting_of_each_method_counts():
     figures = [invented("vd", level, s, std) for s in range(2) for std, level in ((0.05, 20.0), (0.1, 50.0))]
     (best,) = best_of(arms_of(figures))
@@ -226,6 +255,8 @@ def test_table_1_is_judged_for_units_and_weights_apart():
     claim = "sparsity with 8000 demonstrations, noise 0.5"
     assert by_measure[claim, "share of units pruned"] == REPRODUCED
     assert by_measure[claim, "share of weights pruned"] == NOT_REPRODUCED
+    grasping = sparsity_verdicts("table1_grasp", {(8000, 0.03): {s: sparsities[8000, 0.5][s] for s in range(3)}}, 8000)
+    assert [v.outcome for v in grasping] == [NOT_REPRODUCED, NOT_REPRODUCED], "0.693 for grasping"
     elsewhere = sparsity_verdicts("table1", {(2000, 0.5): sparsities[8000, 0.5]}, 2000)
     assert {v.outcome for v in elsewhere if v.claim.startswith("sparsity")} == {OTHER_SETTING}
     assert by_measure["less noise, sparser", "difference in the share of units pruned"] == TOO_FEW

@@ -9,10 +9,11 @@ import numpy as np
 
 from vd_policy.experiments.interval import Mean, mean_of
 from vd_policy.experiments.reproduce.curves import Curve, Trained
-from vd_policy.experiments.reproduce.jobs import MAGNITUDE, TrainJob
+from vd_policy.experiments.reproduce.jobs import MAGNITUDE, UNCERTAINTY, TrainJob
 
 TITLES = {
     "vd": "VD",
+    UNCERTAINTY: "VD, exploring by its uncertainty",
     "l2": "L2",
     MAGNITUDE: "L2, pruned by magnitude like VD",
     "none": "cloned, no regulariser",
@@ -74,7 +75,7 @@ def titles(arms: Sequence[Arm]) -> list[str]:
         "samples": len({c.samples for c in clones}) > 1,
         "noise": len({c.noise_std_rad for c in clones}) > 1,
         "weight": len({c.l2_weight for c in clones if c.l2_weight is not None}) > 1,
-        "std": len({arm.job.initial_std for arm in arms}) > 1,
+        "std": len({arm.job.initial_std for arm in arms} - {None}) > 1,
     }
     return [_title(arm.job, several) for arm in arms]
 
@@ -88,6 +89,6 @@ def _title(job: TrainJob, several: dict[str, bool]) -> str:
         parts.append(f"{clone.samples} demonstrations")
     if several["noise"]:
         parts.append(f"noise {clone.noise_std_rad:g}")
-    if several["std"]:
+    if several["std"] and job.initial_std is not None:
         parts.append(f"initial std {job.initial_std:g}")
     return ", ".join(parts)

@@ -25,6 +25,7 @@ from vd_policy.experiments.evaluate import evaluate
 from vd_policy.experiments.reproduce.jobs import REACH, UNTRAINED, CloneJob, Job, TrainJob
 from vd_policy.learning.collector import ProcessCollector
 from vd_policy.learning.pretrain import PretrainSettings, observation_spec, pretrain
+from vd_policy.learning.pruning import uncertain
 from vd_policy.learning.recipe import build_learner, load_recipe
 from vd_policy.learning.train import Training
 from vd_policy.policy.actor import GaussianActor
@@ -170,11 +171,18 @@ class _Course:
         path = self.place / "start"
         if not (path / MANIFEST).is_file():
             source = load_run(cloned(self.job.clone, self.root))
-            policy = self._pruned(source.policy)
+            policy = self._exploring(self._pruned(source.policy), source)
             kept = {name: source.manifest[name] for name in ("env_steps", "weight_version")}
-            save_run(path, exploring(policy, self.job.initial_std), config=source.config,
+            save_run(path, policy, config=source.config,
                      manifest_extra={**kept, "parents": {"init": source.as_parent()}})  # fmt: skip
         return load_run(path)
+
+    def _exploring(self, policy: GaussianPolicy, source: Run) -> GaussianPolicy:
+        """With the standard deviation that RL starts from."""
+        if self.job.initial_std is not None:
+            return exploring(policy, self.job.initial_std)
+        dataset = Dataset(self.root / "demonstrations" / self.job.clone.demonstrations)
+        return uncertain(policy, source, dataset, seed=self.job.seed)
 
     def _pruned(self, policy: GaussianPolicy) -> GaussianPolicy:
         """By dropout rates where it has them, by magnitude where the job says so, else whole."""

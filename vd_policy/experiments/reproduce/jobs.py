@@ -13,7 +13,9 @@ UNTRAINED = "random"
 """The method without pre-training: a freshly initialised network."""
 MAGNITUDE = "l2_pruned"
 """Cloned with L2, then pruned by magnitude to the densities that VD came to, layer by layer."""
-METHODS = ("vd", "l2", MAGNITUDE, "none", UNTRAINED)
+UNCERTAINTY = "vd_uncertainty"
+"""Cloned with VD, exploring from the start as widely as VD is uncertain (section VI), without a setting of its own."""
+METHODS = ("vd", UNCERTAINTY, "l2", MAGNITUDE, "none", UNTRAINED)
 REACH, GRASP = "reach", "grasp"
 """The paper's tasks, by their names in config/tasks."""
 
@@ -86,8 +88,8 @@ class TrainJob:
     """RL from one cloned policy, with evaluations at fixed points."""
 
     clone: CloneJob
-    initial_std: float
-    """Exploration to start from [action units]."""
+    initial_std: float | None
+    """Exploration to start from [action units]; None for what the clone's dropout rates say."""
     recipe: str
     """A name in config/recipes or a YAML file."""
     steps: int
@@ -102,6 +104,8 @@ class TrainJob:
     @property
     def method(self) -> str:
         """One of `METHODS`."""
+        if self.initial_std is None:
+            return UNCERTAINTY
         return self.clone.method if self.like is None else MAGNITUDE
 
     @property
@@ -112,7 +116,8 @@ class TrainJob:
     def arm(self) -> str:
         """All but the seed, as a name."""
         pruned = "" if self.like is None else "-pruned"
-        return f"{self.clone.arm}{pruned}-std{self.initial_std:g}-{Path(self.recipe).stem}"
+        std = "own" if self.initial_std is None else f"{self.initial_std:g}"
+        return f"{self.clone.arm}{pruned}-std{std}-{Path(self.recipe).stem}"
 
     @property
     def name(self) -> str:
@@ -126,7 +131,7 @@ class TrainJob:
     @property
     def kind(self) -> str:
         """Jobs of one kind take alike long for a unit of work; pruned networks take less."""
-        return f"train {self.clone.task} " + ("pruned" if self.method in ("vd", MAGNITUDE) else "dense")
+        return f"train {self.clone.task} " + ("pruned" if self.method in ("vd", UNCERTAINTY, MAGNITUDE) else "dense")
 
     def place(self, root: Path) -> Path:
         """Directory of the job under that of the figure."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vd_policy.base.errors import BadInput
-from vd_policy.experiments.reproduce.jobs import GRASP, MAGNITUDE, METHODS, REACH, CloneJob, TrainJob
+from vd_policy.experiments.reproduce.jobs import GRASP, MAGNITUDE, METHODS, UNCERTAINTY, REACH, CloneJob, TrainJob
 from vd_policy.experiments.reproduce.measure import RETURN, SUCCESSES, Measure
 from vd_policy.experiments.reproduce.scale import SCALES, Scale
 from vd_policy.learning.cloning import CloningSettings
@@ -106,11 +106,11 @@ def make_plan(
             _Data(contents.task, seed, scale.samples * samples // FULL_SAMPLES, noise), method, scale, sweep
         )
     ]
-    clones = dict.fromkeys(clone for start in starts for clone in start if clone is not None)
+    clones = dict.fromkeys(clone for start in starts for clone in (start.clone, start.like) if clone is not None)
     trainings = [
-        TrainJob(clone, std, recipe, scale.steps, scale.evaluate_every, scale.episodes, like)
-        for clone, like in starts
-        for std in sweep.initial_std or (scale.initial_std,)
+        TrainJob(start.clone, std, recipe, scale.steps, scale.evaluate_every, scale.episodes, start.like)
+        for start in starts
+        for std in start.stds
         if contents.trains
     ]
     return Plan(figure, scale, recipe, tuple(clones), tuple(trainings))
@@ -132,12 +132,25 @@ class _Data:
     noise_rad: float
 
 
-def _starts(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[tuple[CloneJob, CloneJob | None]]:
-    """What a method's trainings start from: a clone, and where it is pruned by magnitude the one that says how far."""
+@dataclass(frozen=True)
+class _Start:
+    """What trainings start from."""
+
+    clone: CloneJob
+    stds: tuple[float | None, ...]
+    """One training for each, see `TrainJob.initial_std`."""
+    like: CloneJob | None = None
+    """The clone that says how far this one is pruned by magnitude."""
+
+
+def _starts(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[_Start]:
+    stds = sweep.initial_std or (scale.initial_std,)
+    if method == UNCERTAINTY:
+        return [_Start(clone, (None,)) for clone in _clones(data, "vd", scale, sweep)]
     if method != MAGNITUDE:
-        return [(clone, None) for clone in _clones(data, method, scale, sweep)]
+        return [_Start(clone, stds) for clone in _clones(data, method, scale, sweep)]
     (like,) = _clones(data, "vd", scale, sweep)
-    return [(clone, like) for clone in _clones(data, "l2", scale, sweep)]
+    return [_Start(clone, stds, like) for clone in _clones(data, "l2", scale, sweep)]
 
 
 def _clones(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[CloneJob]:

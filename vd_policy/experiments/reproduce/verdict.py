@@ -10,6 +10,8 @@ from vd_policy.experiments.interval import Mean, mean_of
 REPRODUCED, NOT_REPRODUCED, TOO_FEW = "reproduced", "not reproduced", "not enough seeds"
 REVERSED = f"{NOT_REPRODUCED}: the reverse holds"
 """The whole interval lies on the other side of the bound."""
+REACHED, NOT_REACHED = "reached", "not reached"
+"""Of an aim of ours, beyond what the paper claims."""
 OTHER_SETTING = "another setting, no verdict"
 
 
@@ -42,6 +44,12 @@ class Judge:
         """A claim that a number over the seeds is below `bound`."""
         ours = mean_of(values)
         return self._verdict(claim, paper, measure, ours, ours.high < bound, ours.low > bound)
+
+    def reaches(self, aim: str, paper: str, measure: str, values: Sequence[float], bound: float) -> Verdict:
+        """An aim that a number over the seeds exceeds `bound`."""
+        ours = mean_of(values)
+        outcome = REACHED if ours.low > bound else NOT_REACHED
+        return Verdict(aim, paper, measure, ours, outcome if ours.values >= self.min_seeds else TOO_FEW)
 
     def agrees(self, claim: str, paper: str, measure: str, values: Sequence[float], number: float) -> Verdict:
         """A claim that the paper's number lies within our interval."""
