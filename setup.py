@@ -9,7 +9,7 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 NAME = "vd_policy"
-NODES = ("sim", "expert", "recorder", "policy", "safety", "learner")
+NODES = ("sim", "expert", "recorder", "policy", "safety", "gripper", "learner")
 VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / NAME / "__init__.py").read_text()).group(1)
 
 ROS = [

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NODES = ("sim", "expert", "recorder", "policy", "safety", "learner")
+NODES = ("sim", "expert", "recorder", "policy", "safety", "gripper", "learner")
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("colcon_core") is None, reason="colcon is not installed")
 

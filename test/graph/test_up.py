@@ -20,6 +20,7 @@ from vd_policy.graph.nodes import graph
 from vd_policy.graph.options import OPTIONS, DemonstrateOptions, DeployOptions, SimOptions, TrainOptions
 from vd_policy.graph.process import NodeSpec, given
 from vd_policy.nodes.expert import ExpertNodeSettings
+from vd_policy.nodes.gripper import GripperSettings
 from vd_policy.nodes.learner import LearnerSettings
 from vd_policy.nodes.parameters import parameters_file
 from vd_policy.nodes.policy import PolicySettings
@@ -29,7 +30,7 @@ from vd_policy.nodes.sim import SimSettings
 from vd_policy.policy.checkpoint import load_run
 
 SETTINGS = {"sim": SimSettings, "expert": ExpertNodeSettings, "recorder": RecorderSettings, "learner": LearnerSettings,
-            "policy": PolicySettings, "safety": SafetySettings}  # fmt: skip
+            "policy": PolicySettings, "safety": SafetySettings, "gripper": GripperSettings}  # fmt: skip
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "nodes"
 
 
@@ -125,11 +126,17 @@ def test_the_graphs_run_the_nodes_of_the_design(run: str) -> None:
         "train": ["sim", "policy", "safety", "learner"],
     }
     assert [s.name for s in graph("deploy", DeployOptions(run=run, sim=False))] == ["policy", "safety"]
+    grasping = DeployOptions(run=run, sim=False, task="grasp")
+    assert [s.name for s in graph("deploy", grasping)] == ["policy", "gripper", "safety"]
+    assert graph("deploy", grasping)[-1].parameters["gripper"] is True
+    handless = DeployOptions(run=run, sim=False, task="grasp", robot="gen3_7dof")
+    assert [s.name for s in graph("deploy", handless)] == ["policy", "safety"]
     assert [s.name for s in graph("deploy", DeployOptions(run=run, record="d"))][-1] == "recorder"
 
 
 def test_every_node_knows_the_parameters_that_the_graphs_give_it(run: str) -> None:
-    others = [("deploy", DeployOptions(run=run, record="d")), ("demonstrate", DemonstrateOptions(mode="realtime"))]
+    others = [("deploy", DeployOptions(run=run, record="d")), ("demonstrate", DemonstrateOptions(mode="realtime")),
+              ("demonstrate", DemonstrateOptions(task="grasp"))]  # fmt: skip
     for name, options in [*options_of_each(run).items(), *others]:
         for spec in graph(name, options):
             known = {field.name for field in dataclasses.fields(SETTINGS[spec.executable])}
@@ -155,7 +162,7 @@ def test_defaults_agree_wherever_the_same_option_stands() -> None:
         assert getattr(train, name) == getattr(learner, name), name
 
 
-@pytest.mark.parametrize("name", ["sim", "expert", "recorder", "learner"])
+@pytest.mark.parametrize("name", ["sim", "expert", "recorder", "gripper", "learner"])
 def test_the_parameter_files_hold_every_parameter_at_its_default(name: str) -> None:
     assert (CONFIG / f"{name}.yaml").read_text() == parameters_file(SETTINGS[name])
 

@@ -201,7 +201,7 @@ def prefix(folder: Path) -> str:
     (space / "share/ament_index/resource_index/packages/vd_policy").touch()
     executables = space / "lib/vd_policy"
     executables.mkdir(parents=True)
-    for name in ("sim", "expert", "recorder", "policy", "safety", "learner"):
+    for name in ("sim", "expert", "recorder", "policy", "safety", "gripper", "learner"):
         script = executables / name
         script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vd_policy.nodes.{name} "$@"\n')
         script.chmod(0o755)

@@ -86,6 +86,6 @@ def test_times_split_into_seconds_and_nanoseconds(factory):
 
 
 def test_the_topic_table_names_every_recorded_topic_once():
-    assert len(set(RECORDED)) == len(RECORDED) == 9
+    assert len(set(RECORDED)) == len(RECORDED) == 11
     assert all(TOPICS[name].name == name and TOPICS[name].type.count("/msg/") == 1 for name in TOPICS)
     assert set(RECORDED) <= set(TOPICS)

@@ -255,7 +255,7 @@ def test_an_environment_that_is_dropped_frees_its_worlds_at_once() -> None:
     env = small()
     env.reset(seed=0)
     env.goals()
-    worlds = [weakref.ref(env._scene), weakref.ref(env._probe._scene)]
+    worlds = [weakref.ref(env.scene), weakref.ref(env._probe._scene)]
     gc.disable()
     try:
         del env

@@ -53,7 +53,7 @@ def drive(env: ArmEnv, start: np.ndarray | None, *targets: np.ndarray) -> tuple[
     """The last step of a motion through joint angles, put at `start` first: reward, whether it ended, info."""
     if start is not None:
         env._q = start
-        env._scene.set_joints(start)
+        env.scene.set_joints(start)
     for target in targets:
         for _ in range(math.ceil(np.abs(target - env.q).max() / env.settings.max_step_rad)):
             _, reward, terminated, _, info = env.step_to(target)
@@ -196,7 +196,8 @@ def situation(**changes) -> Situation:
         ({"contact": "hand:cup"}, (False, True, -26.0, "")),
         ({"contact": "finger:cup", "finger_on_cup": True}, (True, False, 24.0, "")),
         ({"contact": "finger:cup", "finger_on_cup": True, "effector": pose((0.0, 0.0, 0.2))}, (False, True, -26.0, "")),
-        ({"grip": lambda: False}, (False, False, -1.0, "")),
+        ({"grip": lambda: False}, (False, False, -1.0, "in hand")),
+        ({"grip": lambda: False, "contact": "finger:cup", "finger_on_cup": True}, (False, False, -1.0, "in hand")),
         ({"grip": lambda: False, "grip_moves": True}, (False, True, -26.0, "dropped")),
     ],
 )
@@ -222,9 +223,9 @@ def test_in_position_control_the_grasped_cup_rises_with_the_hand() -> None:
     for seed in range(2):
         total, info = run_expert(env, seed)
         assert info["success"] and total > 18.0
-        assert env._scene.cup()[2, 3] == pytest.approx(env.settings.lift_m, abs=0.01)
-        assert env._scene.cup()[2, 2] > 0.95, "upright"
-        assert np.array_equal(env.q, env._scene.joints())
+        assert env.scene.cup()[2, 3] == pytest.approx(env.settings.lift_m, abs=0.01)
+        assert env.scene.cup()[2, 2] > 0.95, "upright"
+        assert np.array_equal(env.q, env.scene.joints())
 
 
 def test_in_position_control_a_cup_that_is_pushed_falls_over() -> None:
@@ -232,11 +233,11 @@ def test_in_position_control_a_cup_that_is_pushed_falls_over() -> None:
     env.reset(seed=0, options={"cup": CUP})
     reward, terminated, info = drive(env, hand_at(env, BESIDE), hand_at(env, (-0.02, 0.0, 0.09)))
     assert terminated and info["failure"] and reward == -26.0 and info["reason"].endswith(":cup")
-    moved = env._scene.cup()
+    moved = env.scene.cup()
     assert moved[2, 2] < 0.9 or np.linalg.norm(moved[:2, 3] - CUP[:2]) > 0.02
     assert np.array_equal(info["scene"], CUP), "where it stood at the start"
     env.reset(seed=0, options={"cup": CUP})
-    assert np.abs(env._scene.cup() - np.block([[np.eye(3), CUP[:, None]], [np.zeros((1, 3)), 1.0]])).max() < 1e-6
+    assert np.abs(env.scene.cup() - np.block([[np.eye(3), CUP[:, None]], [np.zeros((1, 3)), 1.0]])).max() < 1e-6
 
 
 def test_a_hand_that_does_not_close_drops_the_cup_and_holds_none() -> None:

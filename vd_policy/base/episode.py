@@ -12,8 +12,6 @@ from vd_policy.base.errors import BadInput
 Array = Any
 """A NumPy array or a torch tensor."""
 
-IN_HAND = "in hand"
-"""Reason of a step after which a grasp only wants the hand to close."""
 Obs = dict[str, Array]
 """Raw: ``rgb`` u8 (..., H, W, 3); ``depth`` u16 [mm] (..., H, W), 0 where invalid; ``q`` f32 [rad] (..., J).
 
@@ -21,6 +19,9 @@ The leading dimensions are (B,) for a batch or (T+1,) for an episode.
 """
 
 OBS_KEYS = ("rgb", "depth", "q")
+
+IN_HAND = "in hand"
+"""Reason of a step after which a grasp only wants the hand to close."""
 
 
 @dataclass(frozen=True)

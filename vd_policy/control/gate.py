@@ -106,7 +106,7 @@ class Gate:
         self._pending: Command | None = None
         self._joint_stamps = StampGuard(settings.future_s)
         self._command_stamps = StampGuard(settings.future_s)
-        self._commanded_s = -float("inf")
+        self._commanded_s = self._still_until_s = -float("inf")
 
     # ---- inputs -----------------------------------------------------------------------------------------------------
 
@@ -150,9 +150,11 @@ class Gate:
             self._command_stamps = StampGuard(self.settings.future_s)
         if not np.isfinite(command.positions).all():
             return self.stop(f"{command.sender} commanded NaN or Inf", now_s)
-        wrong = self._unusable(command, clock_ns)
+        wrong = self.unusable(command, self._command_stamps, len(self.limits.names), clock_ns)
         if wrong:
             return self._refuse("unusable", f"command of {command.sender} refused: {wrong}", now_s)
+        if now_s < self._still_until_s:
+            return self._refuse("hand moves", f"command of {command.sender} refused: the hand moves", now_s)
         if self.settings.lockstep and command.stamp_ns > self._q_stamp_ns:
             self._pending = command  # it overtook the joint states it answers
             return self._answer(now_s)
@@ -177,6 +179,14 @@ class Gate:
         """Hold without latching, for example because this process is about to end."""
         if self.state is State.RUNNING:
             self._hold("halted", reason)
+        return self._answer(now_s)
+
+    def stand_still(self, seconds: float, now_s: float) -> Decision:
+        """Hold while the hand moves: no command is passed on for so long. In lockstep nothing is timed."""
+        if not self.settings.lockstep:
+            self._still_until_s = now_s + seconds
+            if self.state is State.RUNNING:
+                self._hold("hand moves", "the hand moves")
         return self._answer(now_s)
 
     def stop(self, reason: str, now_s: float) -> Decision:
@@ -232,12 +242,13 @@ class Gate:
         self._commanded_s = now_s
         return Decision(clamped.q, self.state, self.reason, command.duration_s, command.stamp_ns)
 
-    def _unusable(self, command: Command, clock_ns: int | None) -> str:
-        if len(command.positions) != len(self.limits.names):
-            return f"{len(command.positions)} positions for {len(self.limits.names)} joints"
+    def unusable(self, command: Command, stamps: StampGuard, joints: int, clock_ns: int | None) -> str:
+        """Why a command for so many joints may not be used now, or ``""``; `stamps` has seen those before it."""
+        if len(command.positions) != joints:
+            return f"{len(command.positions)} positions for {joints} joints"
         if not (np.isfinite(command.duration_s) and command.duration_s > 0):
             return f"time_from_start is {command.duration_s} s"
-        wrong = self._command_stamps.check(command.stamp_ns, None if self.settings.lockstep else clock_ns)
+        wrong = stamps.check(command.stamp_ns, None if self.settings.lockstep else clock_ns)
         if wrong:
             return "" if self.settings.lockstep and command.stamp_ns > 0 else wrong
         age_s = 0.0 if clock_ns is None or self.settings.lockstep else (clock_ns - command.stamp_ns) / 1e9

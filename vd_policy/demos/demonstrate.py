@@ -27,6 +27,7 @@ from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.files import storage_errors, write_json
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import as_dict, setting
+from vd_policy.control.hand import hand_of
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import custom_data
 from vd_policy.demos.recording import MIN_STEPS
@@ -282,6 +283,7 @@ class Demonstrator:
     def __init__(self, settings: DemonstrationSettings, out: Path, seed: int) -> None:
         self._settings, self._out, self._seeds = settings, out, Seeds(seed)
         self.env = make_env(settings)
+        self._hand = hand_of(self.env.robot) if self.env.grips else None
         task, asked = self.env.settings, settings.noise_std_rad
         noise_rad = task.noise_rad if asked is None else asked
         self._expert = ExpertSettings(settings.rule, noise_rad, settings.clip_noise, task.max_step_rad)
@@ -298,7 +300,7 @@ class Demonstrator:
         shutil.rmtree(path, ignore_errors=True)
         info = self._info(index)
         with EpisodeWriter(self._out, index, info) as writer:
-            outcome = self._demonstrate(index, StepWriter(writer, info, self.env.camera), max_steps)
+            outcome = self._demonstrate(index, StepWriter(writer, info, self.env.camera, self._hand), max_steps)
         return EpisodeReport(index, outcome.step, outcome.success, outcome.failure)
 
     def _demonstrate(self, index: int, steps: StepWriter, max_steps: int | None) -> Outcome:

@@ -16,7 +16,7 @@ from vd_policy.demos.reader import Bag, UnusableEpisode, open_bag
 from vd_policy.demos.recording import MIN_STEPS, Recording, read_recording
 from vd_policy.demos.storage import bag_paths, unfinished_paths
 from vd_policy.demos.topic_report import TopicReport, too_rare, topic_reports, usual_rates
-from vd_policy.messages.topics import EXPERT_ACTION, RECORDED
+from vd_policy.messages.topics import EXPERT_ACTION, GRIPPER_COMMAND, GRIPPER_TRAJECTORY, RECORDED
 
 FROZEN_MOTION_RAD = 0.02
 """A camera that sees the arm must change its picture when a joint moves farther than this."""
@@ -142,7 +142,8 @@ def _storage_problems(bag: Bag, report: EpisodeReport) -> list[str]:
 
 def _missing_topics(bag: Bag, report: EpisodeReport) -> list[str]:
     counts = {name: bag.counts[topic] for topic, name in bag.table_names().items()}
-    needed = (name for name in RECORDED if name != EXPERT_ACTION or report.source in ("", TEACHER))
+    optional = {GRIPPER_COMMAND, GRIPPER_TRAJECTORY} | (set() if report.source in ("", TEACHER) else {EXPERT_ACTION})
+    needed = (name for name in RECORDED if name not in optional)
     return [f"{name}: no messages" for name in needed if not counts.get(name)]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vd_policy.control.hand import HAND_MOVING_S, Hand, HandJoints
 from vd_policy.demos.factory import RosbagsFactory
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.writer import EpisodeWriter
@@ -19,6 +20,8 @@ from vd_policy.messages.topics import (
     DEPTH,
     DEPTH_INFO,
     EXPERT_ACTION,
+    GRIPPER_COMMAND,
+    GRIPPER_TRAJECTORY,
     JOINT_STATES,
     OUTCOME,
     TRAJECTORY,
@@ -38,10 +41,14 @@ class StepWriter:
         writer: the open bag.
         info: what it says of itself.
         camera: has ``matrix`` (3, 3) [pixel], ``height``, ``width`` and ``frame_id``.
+        fingers: of the hand, in a task that grasps.
     """
 
-    def __init__(self, writer: EpisodeWriter, info: EpisodeInfo, camera: Any) -> None:
+    def __init__(
+        self, writer: EpisodeWriter, info: EpisodeInfo, camera: Any, fingers: HandJoints | None = None
+    ) -> None:
         self._writer, self._info, self._camera, self._factory = writer, info, camera, RosbagsFactory()
+        self._fingers, self._hand = fingers, Hand()
         self._period_ns = round(info.period_s * 1e9)
 
     def stamp_ns(self, step: int) -> int:
@@ -68,6 +75,13 @@ class StepWriter:
             (OUTCOME, encode_outcome(make, outcome, stamp)),
         ):
             self._writer.write(topic, msg, stamp)
+        if self._fingers is not None:
+            self._move_hand(self._fingers, self._hand.hear(outcome), stamp)
+
+    def _move_hand(self, fingers: HandJoints, closed: bool, stamp: int) -> None:
+        for topic, sender in ((GRIPPER_COMMAND, "gripper"), (GRIPPER_TRAJECTORY, "safety")):
+            msg = encode_trajectory(self._factory, fingers.names, fingers.angles(closed), HAND_MOVING_S, stamp, sender)
+            self._writer.write(topic, msg, stamp + ANSWER_DELAY_NS)
 
     def answer(self, step: int, label_rad: np.ndarray, command_rad: np.ndarray, executed_rad: np.ndarray) -> None:
         """The answers to the observation of `step`: absolute joint targets [rad], (J,) each."""

@@ -9,12 +9,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, options_of
 from vd_policy.graph.process import NodeSpec
 from vd_policy.graph.trained import task_and_robot
-from vd_policy.sim.tasks import load_task
+from vd_policy.sim.tasks import grips, load_task
 
 PATIENCE = 2.0
 """In real time the expert commands once a decision period; the safety node waits this many of them."""
@@ -67,7 +68,7 @@ def _demonstrate(o: DemonstrateOptions) -> list[NodeSpec]:
     # No workspace box: a demonstration made in-process has none, and touching the table is part of the task.
     safety = _safety(o, lockstep=_lockstep(o), workspace=False, command_timeout_s=patience_s)
     recorder = _recorder(o, o.out, samples=o.samples, expert_rule=o.rule, expert_noise_rad=noise_rad)
-    return [NodeSpec("expert", expert), safety, recorder]
+    return [NodeSpec("expert", expert), *_gripper(o, _lockstep(o)), safety, recorder]
 
 
 def _deploy(o: DeployOptions) -> list[NodeSpec]:
@@ -75,7 +76,7 @@ def _deploy(o: DeployOptions) -> list[NodeSpec]:
     lockstep = o.sim and _lockstep(o)
     policy = {"run": o.run, "robot": o.robot, "explore": o.explore, "seed": o.seed, "lockstep": lockstep,
               "rollouts": o.rollouts, "resize": o.resize}  # fmt: skip
-    nodes = [NodeSpec("policy", policy), _safety(o, lockstep=lockstep)]
+    nodes = [NodeSpec("policy", policy), *_gripper(o, lockstep), _safety(o, lockstep=lockstep)]
     return [*nodes, _recorder(o, o.record, source="policy")] if o.record else nodes
 
 
@@ -84,8 +85,18 @@ def _train(o: TrainOptions) -> list[NodeSpec]:
     return [NodeSpec("learner", {name: getattr(o, name) for name in names})]
 
 
+def _gripper(o: SimOptions, lockstep: bool) -> list[NodeSpec]:
+    return [NodeSpec("gripper", {"robot": o.robot, "lockstep": lockstep})] if _has_hand(o) else []
+
+
+def _has_hand(o: SimOptions) -> bool:
+    """Whether there is something for a hand to do, and a hand to do it."""
+    return grips(load_task(o.task)) and bool(load_robot(o.robot).finger_joints)
+
+
 def _safety(o: SimOptions, **parameters: Any) -> NodeSpec:
-    return NodeSpec("safety", {"robot": o.robot, "max_step_rad": load_task(o.task).max_step_rad, **parameters})
+    fixed = {"robot": o.robot, "max_step_rad": load_task(o.task).max_step_rad, "gripper": _has_hand(o)}
+    return NodeSpec("safety", {**fixed, **parameters})
 
 
 def _recorder(o: SimOptions, out: str, **parameters: Any) -> NodeSpec:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from vd_policy.base.episode import IN_HAND
 from vd_policy.base.errors import BadInput
 from vd_policy.messages.header import header
 from vd_policy.messages.types import MessageFactory
@@ -36,6 +37,11 @@ class Outcome:
     def last(self) -> bool:
         """Nobody commands after this observation."""
         return self.terminated or self.truncated
+
+    @property
+    def in_hand(self) -> bool:
+        """What is to be grasped stands between the fingers, in a task that grasps."""
+        return self.success or self.reason == IN_HAND
 
 
 def outcome_of(task: str, episode: int, step: int, seed: int, reward: float, terminated: bool, truncated: bool,

@@ -13,6 +13,8 @@ OUTCOME = "task/outcome"
 EXPERT_ACTION = "expert/action"
 COMMAND = "command"
 TRAJECTORY = "joint_trajectory_controller/joint_trajectory"
+GRIPPER_COMMAND = "gripper/command"
+GRIPPER_TRAJECTORY = "gripper_controller/joint_trajectory"
 ROLLOUT = "policy/rollout"
 WEIGHTS = "policy/weights"
 DIAGNOSTICS = "/diagnostics"
@@ -50,10 +52,12 @@ TOPICS: dict[str, Topic] = {
         Topic(COLOR_INFO, _INFO, 5, "sim or camera", "recorder", subscribe_as_sensor=True),
         Topic(DEPTH, _IMAGE, 5, "sim or camera", "policy, recorder", subscribe_as_sensor=True),
         Topic(DEPTH_INFO, _INFO, 5, "sim or camera", "recorder", subscribe_as_sensor=True),
-        Topic(OUTCOME, "diagnostic_msgs/msg/DiagnosticArray", 100, "sim", "expert, policy, recorder"),
+        Topic(OUTCOME, "diagnostic_msgs/msg/DiagnosticArray", 100, "sim", "expert, gripper, policy, recorder"),
         Topic(EXPERT_ACTION, _TRAJECTORY, 100, "expert", "recorder"),
         Topic(COMMAND, _TRAJECTORY, 10, "expert or policy", "safety, recorder"),
         Topic(TRAJECTORY, _TRAJECTORY, 10, "safety", "sim or ros2_control, recorder"),
+        Topic(GRIPPER_COMMAND, _TRAJECTORY, 10, "gripper", "safety, recorder"),
+        Topic(GRIPPER_TRAJECTORY, _TRAJECTORY, 10, "safety", "sim in real time or ros2_control, recorder"),
         Topic(ROLLOUT, _BLOB, 0, "policy", "learner"),
         Topic(WEIGHTS, _BLOB, 1, "learner", "policy", latched=True),
         Topic(DIAGNOSTICS, "diagnostic_msgs/msg/DiagnosticArray", 10, "all", "monitors"),
@@ -63,6 +67,7 @@ TOPICS: dict[str, Topic] = {
 
 RECORDED: tuple[str, ...] = (
     JOINT_STATES, COLOR, COLOR_INFO, DEPTH, DEPTH_INFO, OUTCOME, EXPERT_ACTION, COMMAND, TRAJECTORY,
+    GRIPPER_COMMAND, GRIPPER_TRAJECTORY,
 )  # fmt: skip
 """What an episode bag holds."""
 
@@ -85,6 +90,8 @@ SERVICES: dict[str, Service] = {
         Service("recorder/stop", "recorder", "closes the open episode bag"),
         Service("safety/stop", "safety", "holds the arm until reset"),
         Service("safety/reset", "safety", "releases the stop"),
+        Service("gripper/open", "gripper", "opens the hand"),
+        Service("gripper/close", "gripper", "closes the hand"),
         Service("learner/save", "learner", "saves a checkpoint now"),
     )
 }

@@ -75,7 +75,8 @@ class OpenEpisode:
         acted = len(self.steps) - 1
         if not self.over or COMMAND not in self.seen or self.whole_steps() < acted or not expected <= self.seen.keys():
             return False
-        side = [t for t in self.seen if t in RECORDED and t not in ANSWERS and t not in OBSERVED]  # the calibration
+        others = (t for t in self.seen if t in RECORDED and t not in ANSWERS and t not in OBSERVED)
+        side = [t for t in others if 0 not in self.seen[t]]  # calibration; commands of a hand that are not just "now"
         return all(self.last_stamp_ns in self.seen.get(t, ()) for t in (*OBSERVED, *side))
 
 

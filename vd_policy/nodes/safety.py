@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.settings import setting
 from vd_policy.control.commanders import twins
 from vd_policy.control.gate import Decision, Gate, GateSettings, State
+from vd_policy.control.hand import hand_of
+from vd_policy.control.hand_gate import HandDecision, HandGate
 from vd_policy.control.latch import LatchFile, default_directory
 from vd_policy.control.limits import Limits
 from vd_policy.control.workspace import Workspace
 from vd_policy.messages.driver import DriverJoints
 from vd_policy.messages.header import stamp_ns
-from vd_policy.messages.topics import COMMAND, JOINT_STATES, TRAJECTORY
+from vd_policy.messages.topics import COMMAND, GRIPPER_COMMAND, GRIPPER_TRAJECTORY, JOINT_STATES, TRAJECTORY
 from vd_policy.messages.trajectory import decode_trajectory, encode_trajectory
 from vd_policy.nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from vd_policy.nodes.parameters import declare
@@ -45,6 +48,7 @@ class SafetySettings(GateSettings):
     workspace: bool = setting(
         True, "keep the end effector inside the robot file's workspace_m; in lockstep the task judges contact instead"
     )
+    gripper: bool = setting(False, "pass commands for the fingers on too, between the open and the closed hand")
     latch_file: str = setting(
         "", "where a stop is remembered over a restart; empty: the user's state directory, in lockstep nowhere"
     )
@@ -85,6 +89,7 @@ class SafetyNode(Node):
         self._factory = RclpyFactory()
         self._diagnostics = Diagnostics(self)
         self._controller = advertise(self, TRAJECTORY)
+        self._hand = self._hand_gate() if self.settings.gripper else None
         subscribe(self, JOINT_STATES, self._on_joints)
         subscribe(self, COMMAND, self._on_command)
         serve(self, "safety/stop", self._stop)
@@ -99,6 +104,12 @@ class SafetyNode(Node):
             return None
         name = self.get_fully_qualified_name().strip("/").replace("/", "-")
         return LatchFile(default_directory() / f"{self._spec.name}-{name}.json")
+
+    def _hand_gate(self) -> HandGate:
+        gate = HandGate(self._gate, hand_of(self._spec))
+        self._hand_controller = advertise(self, GRIPPER_TRAJECTORY)
+        subscribe(self, GRIPPER_COMMAND, partial(self._on_hand_command, gate))
+        return gate
 
     def _clock_ns(self) -> int:
         return self.get_clock().now().nanoseconds
@@ -122,6 +133,31 @@ class SafetyNode(Node):
             return
         self._carry_out(self._gate.on_command(command, now_s, self._clock_ns(), info["publication_sequence_number"]))
 
+    def _on_hand_command(self, hand: HandGate, msg: Any, info: dict[str, Any]) -> None:
+        now_s = time.monotonic()
+        try:
+            command = decode_trajectory(msg, hand.joints.names)
+        except BadInput as error:
+            decision = hand.refuse_command(f"command of {msg.header.frame_id or '(unnamed)'} refused: {error}")
+        else:
+            decision = hand.on_command(command, now_s, self._clock_ns(), info["publication_sequence_number"])
+        self._carry_out_hand(hand, decision, now_s)
+
+    def _carry_out_hand(self, hand: HandGate, decision: HandDecision, now_s: float) -> None:
+        """Stop or hold the arm first, then move the hand."""
+        if decision.stop:
+            self._carry_out(self._gate.stop(decision.stop, now_s))
+        if decision.refused:
+            self._refused(decision.refused)
+        if decision.target is None:
+            return
+        if decision.moves:
+            self._carry_out(self._gate.stand_still(decision.duration_s, now_s))
+        stamp = decision.stamp_ns if self.settings.lockstep else 0
+        self._hand_controller.publish(encode_trajectory(self._factory, hand.joints.names, decision.target,
+                                                        decision.duration_s, stamp,
+                                                        self.get_fully_qualified_name()))  # fmt: skip
+
     def _watch(self) -> None:
         self._carry_out(self._gate.tick(time.monotonic()))
 
@@ -136,9 +172,12 @@ class SafetyNode(Node):
         if decision.state is State.STOPPED and not self._remembered:
             self._remember(decision.reason)
         if decision.refused:
-            self.get_logger().warning(decision.refused, throttle_duration_sec=1.0)
-            self._diagnostics.values["last_refusal"] = decision.refused
+            self._refused(decision.refused)
         self._report(decision)
+
+    def _refused(self, reason: str) -> None:
+        self.get_logger().warning(reason, throttle_duration_sec=1.0)
+        self._diagnostics.values["last_refusal"] = reason
 
     def _remember(self, reason: str) -> None:
         self._remembered = True
@@ -167,12 +206,18 @@ class SafetyNode(Node):
                                ("refused sender", gate.commanders.refused),
                                ("rejected", gate.filter.rejected)):  # fmt: skip
             values |= {f"{prefix} {key}": count for key, count in counts.items()}
+        if self._hand is not None:
+            values["hand passed"] = self._hand.passed
+            for prefix, counts in (("hand clamped", self._hand.clamps), ("hand refused", self._hand.refusals)):
+                values |= {f"{prefix} {key}": count for key, count in counts.items()}
 
     def _look_around(self) -> None:
         """Show the figures, and name who else publishes where only one may."""
         self._show_figures()
         senders = [_full_name(info) for info in self.get_publishers_info_by_topic(self.resolve_topic_name(COMMAND))]
-        reaching = [_full_name(info) for info in self.get_publishers_info_by_topic(self.resolve_topic_name(TRAJECTORY))]
+        controllers = (TRAJECTORY, GRIPPER_TRAJECTORY) if self._hand is not None else (TRAJECTORY,)
+        reaching = [_full_name(info) for name in controllers
+                    for info in self.get_publishers_info_by_topic(self.resolve_topic_name(name))]  # fmt: skip
         others = [name for name in reaching if name != self.get_fully_qualified_name()]
         self._diagnostics.values |= {"command_publishers": " ".join(sorted(senders)),
                                      "other_paths_to_the_controller": " ".join(sorted(others))}  # fmt: skip

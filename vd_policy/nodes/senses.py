@@ -17,6 +17,7 @@ from vd_policy.nodes.lockstep import Moment
 from vd_policy.nodes.ros import LOSSLESS_DEPTH, RclpyFactory, advertise
 from vd_policy.sim.env import ArmEnv
 
+NO_FINGERS = np.zeros(0)
 LAST_WORDS_S = 2.0
 """How long a node that is done waits for its last messages to be acknowledged."""
 
@@ -31,20 +32,22 @@ class Senses:
 
     def __init__(self, node: Node, env: ArmEnv, driver: DriverJoints, lossless: bool) -> None:
         self._factory = RclpyFactory()
-        self._driver, self._camera = driver, env.camera
+        self._driver, self._camera, self._fingers = driver, env.camera, env.robot.finger_joints
         topics = (JOINT_STATES, COLOR, COLOR_INFO, DEPTH, DEPTH_INFO, OUTCOME, CLOCK)
         depth = LOSSLESS_DEPTH if lossless else None
         self._publishers = {name: advertise(node, name, depth=depth) for name in topics}
 
-    def all(self, moment: Moment) -> None:
+    def all(self, moment: Moment, fingers_rad: np.ndarray = NO_FINGERS) -> None:
         """One observation and its outcome, under one stamp."""
-        self.joints(moment.q, moment.stamp_ns)
+        self.joints(moment.q, moment.stamp_ns, fingers_rad)
         self.images(moment.obs, moment.stamp_ns)
         self._publishers[OUTCOME].publish(encode_outcome(self._factory, moment.outcome, moment.stamp_ns))
 
-    def joints(self, q: np.ndarray, stamp_ns: int) -> None:
-        angles = self._driver.to_driver(q)
-        self._publishers[JOINT_STATES].publish(encode_joints(self._factory, self._driver.names, angles, stamp_ns))
+    def joints(self, q: np.ndarray, stamp_ns: int, fingers_rad: np.ndarray = NO_FINGERS) -> None:
+        """Joint angles of the arm [rad], (J,), and of its fingers, (F,), where they are told."""
+        names = [*self._driver.names, *self._fingers[: len(fingers_rad)]]
+        angles = np.concatenate([self._driver.to_driver(q), fingers_rad])
+        self._publishers[JOINT_STATES].publish(encode_joints(self._factory, names, angles, stamp_ns))
 
     def images(self, obs: Obs, stamp_ns: int) -> None:
         frame = self._camera.frame_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import setting
 from vd_policy.messages.driver import DriverJoints
-from vd_policy.messages.topics import TRAJECTORY
+from vd_policy.messages.topics import GRIPPER_TRAJECTORY, TRAJECTORY
 from vd_policy.messages.trajectory import JointTarget, decode_trajectory
 from vd_policy.nodes.diagnostics import OK, Diagnostics
 from vd_policy.nodes.lockstep import Lockstep
@@ -61,20 +62,34 @@ class SimNode(Node):
         self._diagnostics = Diagnostics(self)
         self._drive = (LockstepDrive if lockstep else RealTimeDrive)(self, self._env, self._senses, s)
         subscribe(self, TRAJECTORY, self._on_trajectory)
+        if self._env.grips and not lockstep:  # there the judgement closes the hand, as in-process, in one step
+            subscribe(self, GRIPPER_TRAJECTORY, self._on_gripper_trajectory)
         serve(self, "sim/reset", self._drive.reset)
         self._diagnostics.state(OK, f"{s.task} in {s.mode}")
 
     def _on_trajectory(self, msg: Any) -> None:
+        target = self._decoded(msg, self._driver.names)
+        if target is None:
+            return
+        if not self._drive.take(replace(target, positions=self._driver.from_driver(target.positions))):
+            self.count("dropped")
+
+    def _on_gripper_trajectory(self, msg: Any) -> None:
+        target = self._decoded(msg, self._env.robot.finger_joints)
+        if target is not None and not self._drive.grip(target):
+            self.count("gripper_dropped")
+
+    def _decoded(self, msg: Any, joints: Sequence[str]) -> JointTarget | None:
+        """The target for these joints; None, and counted, where it cannot be used."""
         try:
-            target = decode_trajectory(msg, self._driver.names)
+            target = decode_trajectory(msg, joints)
             if not np.isfinite(target.positions).all():
                 raise BadInput("trajectory positions", target.positions.tolist(), "finite numbers", "check its sender")
         except BadInput as error:
             self.count("refused")
             self.get_logger().warning(str(error), throttle_duration_sec=1.0)
-            return
-        if not self._drive.take(replace(target, positions=self._driver.from_driver(target.positions))):
-            self.count("dropped")
+            return None
+        return target
 
     def count(self, name: str) -> None:
         self._diagnostics.counts[name] += 1
@@ -151,6 +166,10 @@ class RealTimeDrive:
         self._move()
         return self._world.follow(target.positions)
 
+    def grip(self, target: JointTarget) -> bool:
+        self._move()
+        return self._world.grip(target.positions)
+
     def reset(self) -> str:
         return "driving home, then the next episode begins" if self._world.reset() else "already driving home"
 
@@ -161,7 +180,7 @@ class RealTimeDrive:
 
     def _joints(self) -> None:
         self._move()
-        self._senses.joints(self._world.q, self._now_ns())
+        self._senses.joints(self._world.q, self._now_ns(), self._world.fingers_rad)
 
     def _frame(self) -> None:
         self._move()
@@ -176,7 +195,7 @@ class RealTimeDrive:
         if moment is None:
             return
         self._node.count("steps")
-        self._senses.all(moment)
+        self._senses.all(moment, self._world.fingers_rad)
         if moment.outcome.last:
             self._node.finished_one()
             if self._settings.auto_reset:
@@ -186,7 +205,7 @@ class RealTimeDrive:
         return self._node.get_clock().now().nanoseconds
 
     def close(self) -> None:
-        self._world.close()
+        """Nothing to free: the environment is the node's."""
 
 
 def main(args: list[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -33,8 +33,8 @@ class ArmEnv(gymnasium.Env):
     Observations are ``rgb`` u8 (H, W, 3), ``depth`` u16 [mm] (H, W) with 0 where invalid, and ``q`` f32 [rad] (J,).
     An action in [-1, 1]^J, times ``settings.max_step_rad``, is the change of the joint angles. ``info`` holds
     ``distance_m``, ``success``, ``failure``, ``reason`` ("" | "success" | "contact:<link>:<other>" | "dropped" |
-    "limit:<joint>" | "horizon"), ``applied`` (the executed change in units of the action), ``scene`` (the cup's foot at
-    the start [m]) and, after a reset, ``seed``, which alone brings the same episode back.
+    "horizon" | "in hand" | "limit:<joint>"), ``applied`` (the executed change in units of the action), ``scene``
+    (the cup's foot at the start [m]) and, after a reset, ``seed``, which alone brings the same episode back.
 
     Args:
         task: a name in config/tasks, a YAML file, or settings.
@@ -83,9 +83,9 @@ class ArmEnv(gymnasium.Env):
         self._kinematics = Kinematics(self.robot)
         self._probe = Probe(self.robot, self._rules.cup_is_solid, self._fingers_rad)
         self._placement = Placement(self.settings, self._rules, self._kinematics, self._probe)
-        self._scene = self.new_scene()
-        self._gripper = Gripper(self._scene, self.robot) if self._rules.lift_m > 0.0 else None
-        self._compositor = Compositor(self._scene, self.camera)
+        self.scene = Scene(self.robot, cup_is_solid=self._rules.cup_is_solid, fingers_rad=self._fingers_rad)
+        self._gripper = Gripper(self.scene, self.robot) if self._rules.lift_m > 0.0 else None
+        self._compositor = Compositor(self.scene, self.camera)
         self._lower, self._upper = np.array(self.robot.lower_rad), np.array(self.robot.upper_rad)
         self._q = np.array(self.robot.home_rad)
         self._cup = np.zeros(3)
@@ -105,9 +105,10 @@ class ArmEnv(gymnasium.Env):
     def _fingers_rad(self) -> np.ndarray | None:
         return open_hand(self.robot) if self._rules.hand == "open" else None
 
-    def new_scene(self) -> Scene:
-        """Another world of this task, for who moves it by a clock of their own; theirs to close."""
-        return Scene(self.robot, cup_is_solid=self._rules.cup_is_solid, fingers_rad=self._fingers_rad)
+    @property
+    def grips(self) -> bool:
+        """Whether the hand has something to do in this task."""
+        return self._gripper is not None
 
     @property
     def q(self) -> np.ndarray:
@@ -139,7 +140,7 @@ class ArmEnv(gymnasium.Env):
         if options:
             raise BadInput("reset option", next(iter(options)), "cup", "remove it")
         self._cup = self._placement.draw(Seeds(seed).rng("scene")) if cup is None else self._placement.check(cup)
-        self._scene.restart(self._cup)
+        self.scene.restart(self._cup)
         self._q = np.array(self.robot.home_rad)
         self._steps, self._running = 0, True
         still = np.zeros(len(self.robot))
@@ -165,17 +166,35 @@ class ArmEnv(gymnasium.Env):
         asked = np.clip(asked, -self.settings.max_step_rad, self.settings.max_step_rad)
         wanted = self._q + asked
         target = np.clip(wanted, self._lower, self._upper)
-        start = self._q
-        self._q, contact = self._move(start, target)
+        q, contact = self._move(self._q, target)
+        return self._conclude(asked, q, contact, wanted != target)
+
+    def arrive(self, q: np.ndarray, contact: str | None = None, grip: Callable[[], bool] = lambda: False) -> Step:
+        """A step of an arm that somebody else moved, in `scene`: what the simulator in real time calls.
+
+        Args:
+            q: joint angles [rad], (J,), where the arm in `scene` is now.
+            contact: what it touched on its way, as ``link:other``.
+            grip: whether the hand, as it is now, holds the cup.
+        """
+        if not self._running:
+            raise VdPolicyError("the episode is over or has not begun: call reset() before arrive()")
+        return self._conclude(q - self._q, q, contact, np.zeros(len(q), bool), grip)
+
+    def _conclude(
+        self, asked: np.ndarray, q: np.ndarray, contact: str | None, limited: np.ndarray,
+        grip: Callable[[], bool] | None = None,
+    ) -> Step:  # fmt: skip
+        """Judge and observe where a step ended, and whether the episode did."""
+        moved, self._q = q - self._q, q
         self._steps += 1
-        moved = self._q - start
-        judgement = self._judge(asked, contact)
+        judgement = self._judge(asked, contact, grip)
         terminated = (judgement.success and self.settings.end_on_success) or (
             judgement.failure and self.settings.end_on_contact
         )
         truncated = not terminated and self._steps >= self.settings.horizon
         self._running = not (terminated or truncated)
-        reason = self._reason(judgement, contact, truncated, wanted != target)
+        reason = self._reason(judgement, contact, truncated, limited)
         return self._observe(), judgement.reward, terminated, truncated, self._info(judgement, reason, moved)
 
     def _vector(self, value: Sequence[float] | np.ndarray, what: str) -> np.ndarray:
@@ -186,15 +205,15 @@ class ArmEnv(gymnasium.Env):
 
     def _move(self, start: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, str | None]:
         if self.motion == "position":
-            return self._scene.drive(target, self.settings.period_s)
-        return self._scene.sweep(start, target)
+            return self.scene.drive(target, self.settings.period_s)
+        return self.scene.sweep(start, target)
 
-    def _judge(self, asked: np.ndarray, contact: str | None) -> Judgement:
-        scene = self._scene
-        moves = self.motion == "position"
+    def _judge(self, asked: np.ndarray, contact: str | None, grip: Callable[[], bool] | None = None) -> Judgement:
+        scene = self.scene
+        moves = grip is None and self.motion == "position"
         return self._rules.judge(
             Situation(scene.effector(), self.target_m, asked, contact, scene.is_finger_on_cup(contact), scene.cup(),
-                      self._lift if moves else self._close, grip_moves=moves)
+                      grip or (self._lift if moves else self._close), grip_moves=moves)
         )  # fmt: skip
 
     def _close(self) -> bool:
@@ -202,10 +221,10 @@ class ArmEnv(gymnasium.Env):
 
     def _lift(self) -> bool:
         """Close the gripper in earnest and raise it; the arm is somewhere else afterwards."""
-        above = self._scene.effector_m() + np.array([0.0, 0.0, self._rules.lift_m])
+        above = self.scene.effector_m() + np.array([0.0, 0.0, self._rules.lift_m])
         raised = self._kinematics.moved_to(self._q, above)
         held = self._gripper is not None and raised is not None and self._gripper.lifts_cup(raised)
-        self._q = self._scene.joints()
+        self._q = self.scene.joints()
         return held
 
     def _reason(self, judgement: Judgement, contact: str | None, truncated: bool, limited: np.ndarray) -> str:
@@ -215,6 +234,8 @@ class ArmEnv(gymnasium.Env):
             return "success"
         if truncated:
             return "horizon"
+        if judgement.reason:
+            return judgement.reason
         return f"limit:{self.robot.joints[int(np.argmax(limited))]}" if limited.any() else ""
 
     def _observe(self) -> Obs:
@@ -249,5 +270,5 @@ class ArmEnv(gymnasium.Env):
     def close(self) -> None:
         """Free the worlds; a second call does nothing."""
         self._running = False
-        self._scene.close()
+        self.scene.close()
         self._probe.close()

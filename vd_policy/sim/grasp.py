@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vd_policy.base.episode import IN_HAND
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import setting
 from vd_policy.sim.tasks import Judgement, Situation, Task, TaskSettings
@@ -83,7 +84,7 @@ class Grasp:
         dropped = situation.grip_moves and around and not collision and not success
         failure = collision or dropped
         reward = settings.success_reward * success - settings.failure_cost * failure - settings.step_cost
-        reason = "dropped" if dropped else ""
+        reason = "dropped" if dropped else IN_HAND if around and not (collision or success) else ""
         return Judgement(distance, success, failure, 0.0 if settings.reward == "none" else reward, reason)
 
     @staticmethod

@@ -79,7 +79,7 @@ class Gripper:
             targets = np.where(stopped, targets, farther)
             scene.aim_fingers(targets)
             scene.run(CLOSING_PERIOD_S)
-            touching = np.isin(range(len(stopped)), self._with_parents(scene.finger_touches()))
+            touching = np.isin(range(len(stopped)), with_parents(scene, scene.finger_touches()))
             targets = np.where(touching & ~stopped, scene.fingers(), targets)
             stopped |= touching
         scene.aim_fingers(targets)
@@ -99,8 +99,9 @@ class Gripper:
         self._scene.press_fingers({joint: float(self._closed[joint]) for joint in pressing}, PRESS_NM)
         self._scene.run(PRESS_S)
 
-    def _with_parents(self, touches: Iterable[int]) -> list[int]:
-        return [joint for touching in touches for joint in (touching, self._scene.finger_parents[touching])]
+def with_parents(scene: Scene, touches: Iterable[int]) -> list[int]:
+    """The finger joints whose links touch, and those that carry them."""
+    return [joint for touching in touches for joint in (touching, scene.finger_parents[touching])]
 
 
 def open_hand(spec: RobotSpec) -> np.ndarray:

@@ -77,7 +77,7 @@ class Judgement:
     failure: bool
     reward: float
     reason: str = ""
-    """What failed, where it was not a contact."""
+    """What failed, where it was not a contact; or what is to be known of a step that neither failed nor succeeded."""
 
 
 class Task(Protocol):
@@ -117,6 +117,11 @@ def checked(settings: TaskSettings, where: str) -> TaskSettings:
         if not low <= high:
             raise BadInput(f"{where}: cup_region_m", (low, high), "lower bound first on each axis", "swap them")
     return settings
+
+
+def grips(settings: TaskSettings) -> bool:
+    """Whether the hand has something to do in a task."""
+    return rules(settings).lift_m > 0.0
 
 
 def rules(settings: TaskSettings) -> Task:
