@@ -31,11 +31,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--like", type=Path, metavar="RUN", help="keep as many weights in each layer as this pruned run did"
     )
+    parser.add_argument(
+        "--explore-on", type=Path, metavar="DIR",
+        help="demonstrations on which dropout's own uncertainty becomes the policy's standard deviation",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> Result:
     import torch
 
+    from vd_policy.demos.dataset import Dataset
     from vd_policy.experiments.bench_policy import as_dense, forward_ms
     from vd_policy.learning.pruning import prune_run
     from vd_policy.policy.checkpoint import load_run
@@ -44,7 +49,8 @@ def run(args: argparse.Namespace) -> Result:
     source = load_run(args.run)
     density = args.density if args.like is None else _densities(args.like)
     how = None if args.like is None else {"like": args.like.name}
-    report = prune_run(source, args.out, threshold=args.threshold, density=density, how=how)
+    report = prune_run(source, args.out, threshold=args.threshold, density=density, how=how,
+                       explore_on=None if args.explore_on is None else Dataset(args.explore_on))  # fmt: skip
     before, after = forward_ms([as_dense(source.policy), load_run(args.out).policy])
     figures = {
         "run": args.out,

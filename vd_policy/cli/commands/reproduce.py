@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=whole(1, 1000), default=5, metavar="N",
                         help="runs of every arm: seeds --seed, --seed + 1, ... (5)")  # fmt: skip
     parser.add_argument("--only", nargs="+", default=None, metavar="METHOD",
-                        help="leave it at some of vd, l2, l2_pruned, none, random")  # fmt: skip
+                        help="leave it at some of vd, vd_uncertainty, l2, l2_pruned, none, random")  # fmt: skip
     parser.add_argument("--recipe", default="trpo", metavar="NAME",
                         help="of RL: a name in config/recipes or a YAML file (trpo, the paper's)")  # fmt: skip
     parser.add_argument("--initial-std", type=number(0.001, 1.0), nargs="+", default=[], metavar="X",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vd_policy.base.errors import BadInput
-from vd_policy.experiments.reproduce.jobs import GRASP, MAGNITUDE, METHODS, UNCERTAINTY, REACH, CloneJob, TrainJob
+from vd_policy.experiments.reproduce.jobs import GRASP, MAGNITUDE, METHODS, REACH, UNCERTAINTY, CloneJob, TrainJob
 from vd_policy.experiments.reproduce.measure import RETURN, SUCCESSES, Measure
 from vd_policy.experiments.reproduce.scale import SCALES, Scale
 from vd_policy.learning.cloning import CloningSettings
