@@ -39,6 +39,10 @@ class ActingSettings(ObserverSettings):
     rollouts: bool = setting(False, "lockstep: publish each episode for a learner")
     lead_steps: int = setting(400, "lockstep: steps sent to a learner before waiting for its next weights; 0: never",
                               minimum=0)  # fmt: skip
+    learner_timeout_s: float = setting(
+        1.0, "with rollouts: hold when the learner has been gone for this long, at least its lease_s; 0: go on without",
+        minimum=0,
+    )  # fmt: skip
     backend: str = setting("torch", "what runs the network", choices=("torch", "onnx"))
     speed: float = setting(1.0, "real time: share of the trained speed; a command may take 1/speed decision periods",
                            minimum=0.01, maximum=1)  # fmt: skip
@@ -67,7 +71,8 @@ class Acting(ABC):
         self.meter = DeadlineMeter(1.0 / self.decision_rate_hz())
         self._sending = threading.Lock()
         self._factory, self._command = RclpyFactory(), advertise(node, COMMAND)
-        self._weights = WeightsListener(node, run.policy, settings.backend, self.decider, blank, diagnostics)
+        self._weights = WeightsListener(node, run.policy, settings.backend, self.decider, blank, diagnostics,
+                                        settings.learner_timeout_s if settings.rollouts else 0.0)  # fmt: skip
 
     def listen(self) -> None:
         """Begin to observe."""

@@ -15,10 +15,11 @@ from vd_policy.control.rollout import Choice, RolloutBuilder
 from vd_policy.messages.blobs import encode_blob, pack_episode
 from vd_policy.messages.topics import ROLLOUT
 from vd_policy.nodes.acting import Acting, ActingSettings, network_input
-from vd_policy.nodes.diagnostics import OK, WARN, Diagnostics
+from vd_policy.nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from vd_policy.nodes.ros import advertise
 from vd_policy.policy.checkpoint import Run
 
+ABANDONED = "holding: the learner is gone; start one, or deactivate and activate to go on without"
 CONNECT_S = 3.0
 LAST_WORDS_S = 2.0
 """How long a policy that ends waits for its last rollout to be acknowledged."""
@@ -29,7 +30,8 @@ class LockstepActing(Acting):
 
     Noise comes from the episode's own seed. With rollouts new weights are taken between two episodes, so that one
     version acted throughout each; without, between two steps. A policy that outruns its learner waits before the next
-    episode: rollouts from weights that are long outdated would only be dropped.
+    episode: rollouts from weights that are long outdated would only be dropped. One whose learner is gone falls silent
+    at once, until a learner is there again or it is activated anew.
     """
 
     def __init__(self, node: Node, settings: ActingSettings, run: Run, diagnostics: Diagnostics) -> None:
@@ -41,6 +43,8 @@ class LockstepActing(Acting):
         self._rollouts = advertise(node, ROLLOUT) if settings.rollouts else None
         self._lead = Lead(settings.lead_steps)
         self._weights.on_progress = self._lead.collect
+        self._weights.on_alive = self._count_learners
+        self._learners, self._led = 0, False
         self._heard, self._asked_s = False, 0.0
         self.listen()
 
@@ -48,8 +52,9 @@ class LockstepActing(Acting):
         return self.spec.rate_hz
 
     def activate(self) -> None:
-        """Give the answer that the simulator waits for."""
+        """Give the answer that the simulator waits for, if need be without the learner of before."""
         super().activate()
+        self._led = self._learners > 0
         self.on_repeat()
 
     def close(self) -> None:
@@ -65,7 +70,7 @@ class LockstepActing(Acting):
 
     def on_repeat(self) -> None:
         """Say the answer again, or give the one that is still owed."""
-        if self._answer is not None and self.may_act():
+        if self._answer is not None and self.may_act() and not self._abandoned:
             self._command.publish(self._answer)
             self._diagnostics.counts["repeats"] += 1
         elif self._answer is None:
@@ -77,6 +82,9 @@ class LockstepActing(Acting):
         self.meter.pause()
 
     def watch(self, now_s: float) -> None:
+        if self._abandoned:
+            self._diagnostics.state(ERROR, ABANDONED)
+            return
         if self._open is not None:
             self._respond()
         if self._must_wait():
@@ -90,7 +98,7 @@ class LockstepActing(Acting):
 
     def _respond(self) -> None:
         whole = self._open
-        if whole is None or not self.may_act():
+        if whole is None or not self.may_act() or self._abandoned:
             return
         outcome = whole.values["outcome"]
         if not self._prepared((outcome.episode, outcome.seed)):
@@ -122,6 +130,15 @@ class LockstepActing(Acting):
             self._asked_s = self._asked_s or now
             self._heard = 0 < known <= self._command.get_subscription_count() or now - self._asked_s > CONNECT_S
         return self._heard
+
+    def _count_learners(self, learners: int) -> None:
+        if self._rollouts is not None and self.settings.learner_timeout_s:
+            self._learners, self._led = learners, self._led or learners > 0
+
+    @property
+    def _abandoned(self) -> bool:
+        """A learner was there and is gone."""
+        return self._led and not self._learners
 
     def _must_wait(self) -> bool:
         """The policy is as far ahead as may be of a learner that is there."""

@@ -44,6 +44,7 @@ class LearnerSettings:
     save_every: int = setting(10, "save the run every so many updates", minimum=1)
     resume: bool = setting(False, "go on from what out holds")
     threads: int = setting(1, "threads of the network", minimum=1, maximum=64)
+    lease_s: float = setting(0.5, "policies may take the learner for dead when it is silent this long", minimum=0.05)
 
 
 class LearnerNode(Node):
@@ -55,7 +56,7 @@ class LearnerNode(Node):
         torch.set_num_threads(s.threads)
         self._diagnostics = Diagnostics(self)
         self._factory = RclpyFactory()
-        self._weights = advertise(self, WEIGHTS)
+        self._weights = advertise(self, WEIGHTS, lease_s=s.lease_s)
         self._working = threading.Lock()
         self._collector = GraphCollector(self._publish, self._working)
         self._training = self._prepared(self._start())

@@ -16,6 +16,7 @@ from typing import Any
 import rclpy
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
+from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -33,6 +34,8 @@ from vd_policy.messages.topics import TOPICS, Topic
 LOSSLESS_DEPTH = 200
 """Queue length that outlasts the 0.2 s a lost packet can hold up a topic, at 500 messages a second. In lockstep nothing
 comes twice, and with the 10 of the table up to 23 joint states in a row were lost to the recorder."""
+NO_LEASE_S = 1e8
+"""DDS reports publishers without a lease with one of centuries."""
 
 
 class Finished(Exception):
@@ -68,8 +71,14 @@ def message_class(type_name: str) -> type:
     return getattr(importlib.import_module(f"{package}.{kind}"), name)
 
 
-def profile(topic: Topic, *, reliable: bool | None = None, depth: int | None = None) -> QoSProfile:
-    """The QoS of a topic of the table, optionally with another reliability or depth; depth 0 keeps all."""
+def profile(
+    topic: Topic, *, reliable: bool | None = None, depth: int | None = None, lease_s: float = 0.0
+) -> QoSProfile:
+    """The QoS of a topic of the table, optionally with another reliability or depth; depth 0 keeps all.
+
+    With a lease DDS tells the subscribers so long after a publisher's process died that it is gone. A subscriber that
+    asks for a lease hears only publishers that offer one at most as long.
+    """
     is_reliable = topic.reliable if reliable is None else reliable
     length = topic.depth if depth is None else depth
     return QoSProfile(
@@ -77,13 +86,14 @@ def profile(topic: Topic, *, reliable: bool | None = None, depth: int | None = N
         depth=length,
         reliability=ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE,
+        liveliness_lease_duration=Duration(seconds=lease_s),  # 0: none
     )
 
 
-def advertise(node: Node, topic_name: str, *, depth: int | None = None) -> Publisher:
-    """A publisher with the type and QoS of the topic table, optionally with another queue length."""
+def advertise(node: Node, topic_name: str, *, depth: int | None = None, lease_s: float = 0.0) -> Publisher:
+    """A publisher with the type and QoS of the topic table, optionally with another queue length or a lease."""
     topic = TOPICS[topic_name]
-    return node.create_publisher(message_class(topic.type), topic.name, profile(topic, depth=depth))
+    return node.create_publisher(message_class(topic.type), topic.name, profile(topic, depth=depth, lease_s=lease_s))
 
 
 def subscribe(
@@ -95,6 +105,8 @@ def subscribe(
     depth: int | None = None,
     raw: bool = False,
     on_lost: Callable[[int], None] | None = None,
+    lease_s: float = 0.0,
+    on_alive: Callable[[int], None] | None = None,
 ) -> Subscription:
     """A subscription with the type and QoS of the topic table; see `subscription`.
 
@@ -104,12 +116,15 @@ def subscribe(
         depth: another queue length.
         raw: hand over the serialised bytes.
         on_lost: called with the number of messages that DDS lost on the way.
+        lease_s: ask publishers for this lease.
+        on_alive: called with the number of publishers that are there, whenever one comes, ends or dies.
     """
     topic = TOPICS[topic_name]
     if reliable is None:
         reliable = topic.reliable and not topic.subscribe_as_sensor
-    wanted = profile(topic, reliable=reliable, depth=depth)
-    return subscription(node, message_class(topic.type), topic.name, callback, wanted, raw=raw, on_lost=on_lost)
+    wanted = profile(topic, reliable=reliable, depth=depth, lease_s=lease_s)
+    return subscription(node, message_class(topic.type), topic.name, callback, wanted, raw=raw, on_lost=on_lost,
+                        on_alive=on_alive)  # fmt: skip
 
 
 def subscription(
@@ -121,6 +136,7 @@ def subscription(
     *,
     raw: bool = False,
     on_lost: Callable[[int], None] | None = None,
+    on_alive: Callable[[int], None] | None = None,
 ) -> Subscription:
     """Any subscription; an incompatible publisher is logged with both profiles."""
 
@@ -133,7 +149,12 @@ def subscription(
         if on_lost is not None:
             on_lost(event.total_count_change)
 
-    events = SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost if on_lost else None)
+    def alive(event: Any) -> None:
+        if on_alive is not None:
+            on_alive(event.alive_count)
+
+    events = SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost if on_lost else None,
+                                        liveliness=alive if on_alive else None)  # fmt: skip
     return node.create_subscription(message, name, callback, wanted, event_callbacks=events, raw=raw)
 
 
@@ -151,7 +172,9 @@ def serve(node: Node, name: str, action: Callable[[], str]) -> Service:
 
 
 def _describe(qos: QoSProfile) -> str:
-    return f"{qos.reliability.name.lower()}, {qos.durability.name.lower()}"
+    lease_s = qos.liveliness_lease_duration.nanoseconds / 1e9
+    lease = f", lease {lease_s:g} s" if 0 < lease_s < NO_LEASE_S else ""
+    return f"{qos.reliability.name.lower()}, {qos.durability.name.lower()}{lease}"
 
 
 def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Timer:

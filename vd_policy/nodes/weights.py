@@ -45,18 +45,22 @@ class WeightsListener:
         policy: what runs; new weights must be of the same kind.
         backend: what the new actor runs on.
         blank: an observation to warm it up with.
+        lease_s: how soon it must be known that a learner died; 0: never.
 
     Attributes:
         on_progress: called with the steps of this node that the learner says it has collected.
+        on_alive: called with the number of learners that are there, whenever it changes.
     """
 
     def __init__(self, node: Node, policy: GaussianPolicy, backend: str, decider: Decider, blank: Obs,
-                 diagnostics: Diagnostics) -> None:  # fmt: skip
+                 diagnostics: Diagnostics, lease_s: float = 0.0) -> None:  # fmt: skip
         self._node, self._policy, self._backend = node, policy, backend
         self._decider, self._blank, self._diagnostics = decider, blank, diagnostics
         self.on_progress: Callable[[int], None] = lambda steps: None
+        self.on_alive: Callable[[int], None] = lambda learners: None
         self._slot: LatestSlot[bytes] = LatestSlot()
-        self._subscription = subscribe(node, WEIGHTS, lambda msg: self._slot.put(decode_blob(msg)))
+        self._subscription = subscribe(node, WEIGHTS, lambda msg: self._slot.put(decode_blob(msg)), lease_s=lease_s,
+                                       on_alive=lambda learners: self.on_alive(learners))  # fmt: skip
         self._thread = threading.Thread(target=self._load, name="weights", daemon=True)
         self._thread.start()
 
