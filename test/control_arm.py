@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from vd_policy.control.gate import Decision, Gate, GateSettings
+from vd_policy.control.hand import HandJoints
+from vd_policy.control.hand_gate import HandDecision, HandGate
 from vd_policy.control.limits import Limits
 from vd_policy.messages.trajectory import JointTarget
 
 S = 1_000_000_000
 HOME = np.array([0.1, -0.2])
+FINGERS = HandJoints(("thumb", "finger"), np.array([0.0, 0.5]), np.array([1.2, -0.5]))
 
 
 class Arm:
@@ -65,3 +68,18 @@ class Arm:
         stamp = self.stamp_ns if stamp_ns is None else stamp_ns
         target = JointTarget(np.asarray(positions, float), duration_s, stamp, sender)
         return self._note(self.gate.on_command(target, self.now_s, self.stamp_ns))
+
+
+class ArmWithHand(Arm):
+    """A gate for the arm and one for its hand, in front of a settled arm."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)
+        self.hand = HandGate(self.gate, FINGERS)
+
+    def grip(self, angles: object = (1.2, -0.5), sender: str = "/gripper", stamp_ns: int | None = None,
+             duration_s: float = 1.0, sequence: int | None = None) -> HandDecision:  # fmt: skip
+        """One command for the hand now."""
+        stamp = self.stamp_ns if stamp_ns is None else stamp_ns
+        target = JointTarget(np.asarray(angles, float), duration_s, stamp, sender)
+        return self.hand.on_command(target, self.now_s, self.stamp_ns, sequence)
