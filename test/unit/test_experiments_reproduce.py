@@ -25,7 +25,7 @@ from vd_policy.experiments.reproduce.arms import arms_of, best_of
 from vd_policy.experiments.reproduce.chain import carry_out_job, check_same, csv_text, read_evaluations
 from vd_policy.experiments.reproduce.claims import curve_verdicts, sparsity_verdicts
 from vd_policy.experiments.reproduce.curves import Curve, Trained, read_trained
-from vd_policy.experiments.reproduce.jobs import CloneJob, TrainJob
+from vd_policy.experiments.reproduce.jobs import UNCERTAINTY, CloneJob, TrainJob
 from vd_policy.experiments.reproduce.measure import SUCCESSES
 from vd_policy.experiments.reproduce.plan import Sweep, make_plan, scale_of
 from vd_policy.experiments.reproduce.verdict import (
@@ -172,6 +172,13 @@ def test_a_figure_is_planned_seed_by_seed_with_each_sweep():
     assert len({job.name for job in plan.trainings}) == len(plan.trainings)
     with pytest.raises(BadInput):
         make_plan("fig8", plan.scale, seeds=[0], recipe="trpo", sweep=sweep)
+
+
+def test_exploring_by_uncertainty_takes_no_setting_from_a_sweep():
+    sweep = Sweep(initial_std=(0.05, 0.1))
+    plan = make_plan("fig4", scale_of("fig4", "small"), seeds=[0], recipe="trpo", sweep=sweep, only=["vd", UNCERTAINTY])
+    assert [job.method for job in plan.trainings] == ["vd", "vd", UNCERTAINTY]
+    assert len(plan.clones) == 1 and plan.trainings[2].initial_std is None
 
 
 @pytest.mark.parametrize("count", [2, 5, 31, 40])

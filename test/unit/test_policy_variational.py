@@ -9,8 +9,10 @@ import pytest
 import torch
 from policy_samples import lively, random_obs, small_policy
 
+from vd_policy.base.errors import BadInput
 from vd_policy.policy.layers import total_kl
-from vd_policy.policy.uncertainty import predictive_moments
+from vd_policy.policy.prune import prune
+from vd_policy.policy.uncertainty import exploring_by_uncertainty, predictive_moments
 from vd_policy.policy.variational import VariationalConv2d, VariationalLinear, standard_normal_like
 
 
@@ -201,3 +203,31 @@ def test_the_predicted_uncertainty_grows_with_the_dropout_rates():
         spreads.append(std.mean().item())
         assert mean.shape == std.shape == (4, 3) and not policy.mean.training
     assert 4.0 < spreads[1] / spreads[0] < 12.0
+
+
+def test_exploration_can_start_as_the_uncertainty_that_dropout_knows_of():
+    source = lively(small_policy("variational"))
+    with torch.no_grad():
+        for name, parameter in source.named_parameters():
+            if name.endswith("log_sigma2"):
+                parameter.fill_(-4.0)
+    batches = [random_obs(source.spec, 50, seed) for seed in range(4)]
+    pruned = prune(source)[0]
+    policy = exploring_by_uncertainty(pruned, source.mean, batches, seed=3, samples=64)
+    torch.manual_seed(3)
+    wanted = torch.cat([predictive_moments(source.mean, obs, 64)[1] for obs in batches]).clamp(1e-3, 2.0).log()
+    with torch.no_grad():
+        means, stds = (torch.cat(part) for part in zip(*(policy(obs) for obs in batches)))
+        assert torch.equal(means, torch.cat([pruned(obs)[0] for obs in batches]))
+    torch.testing.assert_close(stds.log().mean(0), wanted.mean(0), rtol=0, atol=1e-3)
+    for j in range(source.spec.action_size):
+        assert torch.corrcoef(torch.stack((stds[:, j].log(), wanted[:, j])))[0, 1] > 0.5
+
+
+def test_a_network_without_dropout_rates_has_no_uncertainty_to_explore_by():
+    policy = small_policy()
+    with pytest.raises(BadInput, match="variational dropout"):
+        exploring_by_uncertainty(policy, policy.mean, [random_obs(policy.spec, 4)], seed=0)
+    source = small_policy("variational")
+    with pytest.raises(BadInput, match="at least two"):
+        exploring_by_uncertainty(prune(source)[0], source.mean, [], seed=0)
