@@ -19,6 +19,7 @@ import pytest
 from scipy import stats
 
 from vd_policy.base.errors import BadInput
+from vd_policy.cli.commands.reproduce import FIGURES as OFFERED
 from vd_policy.cli.main import main
 from vd_policy.experiments.interval import mean_of
 from vd_policy.experiments.reproduce.arms import arms_of, best_of
@@ -27,7 +28,7 @@ from vd_policy.experiments.reproduce.claims import curve_verdicts, sparsity_verd
 from vd_policy.experiments.reproduce.curves import Curve, Trained, read_trained
 from vd_policy.experiments.reproduce.jobs import UNCERTAINTY, CloneJob, TrainJob
 from vd_policy.experiments.reproduce.measure import SUCCESSES
-from vd_policy.experiments.reproduce.plan import Sweep, make_plan, scale_of
+from vd_policy.experiments.reproduce.plan import FIGURES, OUR_RECIPE, Sweep, make_plan, scale_of
 from vd_policy.experiments.reproduce.verdict import (
     NOT_REACHED,
     NOT_REPRODUCED,
@@ -227,6 +228,27 @@ def test_a_claim_holds_only_where_its_whole_interval_does_over_enough_seeds():
     worse = [invented(m, base + s, s) for s in range(5) for m, base in (("vd", 20.0), ("l2", 30.0))]
     assert outcomes(worse)[final] == REVERSED
     assert all(REPRODUCED == said for claim, said in outcomes(better).items() if "expert" in claim)
+
+
+def test_our_recipe_is_judged_by_what_each_level_costs_beside_the_papers():
+    def course(recipe: str, slope: float, seed: int) -> Trained:
+        steps = np.arange(200, 20001, 200)
+        job = TrainJob(replace(CLONE, seed=seed), 0.1, recipe, 20000, 1000, 3)
+        return Trained(job, Curve(steps, np.minimum(75.0, slope * steps / 200.0 + seed)), [])
+
+    trainings = [course(r, slope, s) for s in range(5) for r, slope in (("trpo", 0.6), (OUR_RECIPE, 6.0))]
+    found = curve_verdicts("recipes", best_of(arms_of(trainings)), {"expert": 56.0}, 1)
+    assert [v.outcome for v in found] == [REPRODUCED] * 6
+    assert found[0].ours.mean == pytest.approx(
+        np.mean([np.ceil((40 - s) / 6) / np.ceil((40 - s) / 0.6) for s in range(5)])
+    )
+    assert found[3].ours.mean == pytest.approx(np.mean([np.ceil((70 - s) / 6) / 100 for s in range(5)]))
+    plan = make_plan("recipes", scale_of("recipes", "small"), seeds=[0], recipe="trpo", sweep=Sweep())
+    assert [job.recipe for job in plan.trainings] == ["trpo", OUR_RECIPE]
+
+
+def test_the_figures_that_the_command_offers_are_those_that_there_are():
+    assert set(OFFERED) == set(FIGURES)
 
 
 def grasping(method: str, level: float, seed: int, successes: int = 0) -> Trained:

@@ -2,10 +2,10 @@
 
 fig4: VD, L2, L2 pruned by magnitude to VD's size, cloning without a regulariser and no pre-training, beside both
 experts. fig5: fewer demonstrations. fig6: less noise on the expert. fig7: as fig4, for grasping, judged by the return a
-trajectory. table1 and table1_grasp: how sparse VD leaves the network. Every job (method, seed, setting) has a directory
-of its own under DIR; after a crash the same command goes on, and more --steps go on from fewer. Several values of
---initial-std and --l2-weight make a sweep: every method is then judged by its best setting. --scale paper is the
-printed setting and takes days on two cores.
+trajectory. table1 and table1_grasp: how sparse VD leaves the network. recipes: VD under our recipe of RL beside the
+paper's. Every job (method, seed, setting) has a directory of its own under DIR; after a crash the same command goes on,
+and more --steps go on from fewer. Several values of --initial-std and --l2-weight make a sweep: every method is then
+judged by its best setting. --scale paper is the printed setting and takes days on two cores.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from vd_policy.cli.result import Result
 if TYPE_CHECKING:
     from vd_policy.experiments.reproduce.plan import Plan
 
+FIGURES = ("fig4", "fig5", "fig6", "fig7", "table1", "table1_grasp", "recipes")
+"""Of `experiments/reproduce/plan.py`, which costs seconds to load."""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("figure", choices=("fig4", "fig5", "fig6", "fig7", "table1", "table1_grasp"), metavar="FIGURE",
-                        help="fig4, fig5, fig6, fig7, table1 or table1_grasp")  # fmt: skip
+    parser.add_argument("figure", choices=FIGURES, metavar="FIGURE", help=", ".join(FIGURES))
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of jobs and results")
     parser.add_argument("--scale", choices=("small", "paper"), default="small",
                         help="smaller images and fewer demonstrations and steps, or the paper's numbers (small)")

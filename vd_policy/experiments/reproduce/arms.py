@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +21,8 @@ TITLES = {
     "random": "no pre-training",
 }
 
+Key = tuple[str, int, float, str]
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -33,10 +36,10 @@ class Arm:
         return self.trainings[0].job
 
     @property
-    def key(self) -> tuple[str, int, float]:
-        """What the paper tells apart: method, demonstrations, noise. Sweeps have several arms of one key."""
+    def key(self) -> Key:
+        """What a figure tells apart: method, demonstrations, noise, recipe. Sweeps have several arms of one key."""
         clone = self.job.clone
-        return self.job.method, clone.samples, clone.noise_std_rad
+        return self.job.method, clone.samples, clone.noise_std_rad, self.job.recipe
 
     def by_seed(self, measure: Callable[[Curve], float | None]) -> dict[int, float | None]:
         """A number of each seed's curve."""
@@ -60,7 +63,7 @@ def arms_of(trainings: Sequence[Trained]) -> list[Arm]:
 
 def best_of(arms: Sequence[Arm]) -> list[Arm]:
     """Of each method and data the setting with the largest mean area: every method is tuned alike."""
-    best: dict[tuple[str, int, float], Arm] = {}
+    best: dict[Key, Arm] = {}
     for arm in arms:
         held = best.get(arm.key)
         if held is None or arm.mean(Curve.area).mean > held.mean(Curve.area).mean:
@@ -75,6 +78,7 @@ def titles(arms: Sequence[Arm]) -> list[str]:
         "samples": len({c.samples for c in clones}) > 1,
         "noise": len({c.noise_std_rad for c in clones}) > 1,
         "weight": len({c.l2_weight for c in clones if c.l2_weight is not None}) > 1,
+        "recipe": len({arm.job.recipe for arm in arms}) > 1,
         "std": len({arm.job.initial_std for arm in arms} - {None}) > 1,
     }
     return [_title(arm.job, several) for arm in arms]
@@ -91,4 +95,6 @@ def _title(job: TrainJob, several: dict[str, bool]) -> str:
         parts.append(f"noise {clone.noise_std_rad:g}")
     if several["std"] and job.initial_std is not None:
         parts.append(f"initial std {job.initial_std:g}")
+    if several["recipe"]:
+        parts.append(f"recipe {Path(job.recipe).stem}")
     return ", ".join(parts)

@@ -9,11 +9,13 @@ from vd_policy.experiments.reproduce.arms import Arm
 from vd_policy.experiments.reproduce.curves import Curve, Trained
 from vd_policy.experiments.reproduce.jobs import MAGNITUDE, UNCERTAINTY
 from vd_policy.experiments.reproduce.measure import Measure
-from vd_policy.experiments.reproduce.plan import FIGURES, FULL_SAMPLES
+from vd_policy.experiments.reproduce.plan import FIGURES, FULL_SAMPLES, OUR_RECIPE
 from vd_policy.experiments.reproduce.verdict import Judge, Verdict
 
 COMPARABLE = 0.1
 """VD counts as comparable where it is certainly less than this share below L2."""
+OUR_SHARE = 0.25
+"""Of the samples of the paper's recipe: what ours is meant to need."""
 NEAR_EXPERT = 0.9
 """Share of the expert's return within which a policy counts as being there."""
 TABLE_1 = {(8000, 0.5): 0.677, (4000, 0.5): 0.526, (2000, 0.5): 0.359, (8000, 0.25): 0.685, (8000, 0.05): 0.766}
@@ -36,9 +38,11 @@ def curve_verdicts(figure: str, arms: Sequence[Arm], experts: Mapping[str, float
         window: iterations that a level is judged over.
     """
     judge, measure = Judge(FIGURES[figure].min_seeds), FIGURES[figure].measure
-    by_method = {arm.key[0]: arm for arm in arms}
+    by_method = {arm.job.method: arm for arm in arms}
     if figure == "fig4":
         return _fig4(judge, by_method, experts, window, measure)
+    if figure == "recipes":
+        return _recipes(judge, {arm.job.recipe: arm for arm in arms}, experts, window, measure)
     if figure == "fig7":
         return _fig7(judge, by_method, experts, measure)
     pairs = _pairs(arms)
@@ -144,11 +148,45 @@ def _beside_expert(
     ]  # fmt: skip
 
 
+def _recipes(
+    judge: Judge, arms: Mapping[str, Arm], experts: Mapping[str, float], window: int, measure: Measure
+) -> list[Verdict]:
+    """Our recipe beside the other one, seed by seed: what each level costs, and where ours ends."""
+    ours = arms.get(OUR_RECIPE)
+    if ours is None:
+        return []
+    found = []
+    for recipe, arm in arms.items():
+        for level in (*measure.levels, *experts.values()) if arm is not ours else ():
+            found.append(judge.below(f"{OUR_RECIPE} needs at most 1/4 of {recipe}'s samples for {level:.1f}", "aim",
+                                     "share of the steps; a level never reached counts as all steps",
+                                     _cost(ours, arm, level, window), OUR_SHARE))  # fmt: skip
+    for expert, level in experts.items():
+        ends = [t.curve.final() - level for t in ours.trainings]
+        found.append(judge.above(f"{OUR_RECIPE} ends above the expert ({expert}, {level:.1f})", "aim",
+                                 f"difference in final {measure.words}", ends))  # fmt: skip
+    return found
+
+
+def _cost(a: Arm, b: Arm, level: float, window: int) -> list[float]:
+    """Steps of `a` to a level as a share of those of `b`, of the seeds that both have and either got there."""
+    theirs = {t.job.seed: t.curve for t in b.trainings}
+    found = []
+    for t in a.trainings:
+        other = theirs.get(t.job.seed)
+        if other is None:
+            continue
+        mine, their = t.curve.steps_to(level, window), other.steps_to(level, window)
+        if mine or their:
+            found.append((mine or t.curve.steps[-1]) / (their or other.steps[-1]))
+    return found
+
+
 def _pairs(arms: Sequence[Arm]) -> list[Pair]:
     """VD and L2 on the same data, fewer demonstrations and less noise first."""
     by_key = {arm.key: arm for arm in arms}
     data = sorted({key[1:] for key in by_key if ("vd", *key[1:]) in by_key and ("l2", *key[1:]) in by_key})
-    return [(by_key["vd", samples, noise], by_key["l2", samples, noise]) for samples, noise in data]
+    return [(by_key["vd", *same], by_key["l2", *same]) for same in data]
 
 
 def _vd_above_l2(judge: Judge, pair: Pair, measure: Measure) -> Verdict:

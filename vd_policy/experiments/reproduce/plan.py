@@ -12,6 +12,8 @@ from vd_policy.learning.cloning import CloningSettings
 
 FULL_SAMPLES = 8000
 """The paper's number of demonstrations; a scale replaces it, and its halves with it."""
+OUR_RECIPE = "trpo_c8"
+"""Of RL; the paper's is ``trpo``."""
 NOISE_RAD = 0.5
 """The paper's noise on the expert where it says nothing else."""
 GRASP_NOISE_RAD = 0.03
@@ -32,12 +34,15 @@ class Contents:
     """What RL is judged by."""
     min_seeds: int = 5
     """Fewer seeds make no verdict."""
+    beside: tuple[str, ...] = ()
+    """Recipes of RL that are run beside the one that is asked for."""
 
 
 FIGURES = {
     "fig4": Contents(METHODS, ((8000, 0.5),)),
     "fig5": Contents(("vd", "l2"), ((2000, 0.5), (4000, 0.5), (8000, 0.5))),
     "fig6": Contents(("vd", "l2"), ((8000, 0.05), (8000, 0.25), (8000, 0.5))),
+    "recipes": Contents(("vd",), ((8000, 0.5),), beside=(OUR_RECIPE,)),
     "fig7": Contents(METHODS, ((8000, GRASP_NOISE_RAD),), task=GRASP, measure=RETURN, min_seeds=3),
     "table1": Contents(("vd",), ((8000, 0.5), (4000, 0.5), (2000, 0.5), (8000, 0.25), (8000, 0.05)), trains=False),
     "table1_grasp": Contents(("vd",), ((8000, GRASP_NOISE_RAD),), trains=False, task=GRASP, min_seeds=3),
@@ -108,8 +113,9 @@ def make_plan(
     ]
     clones = dict.fromkeys(clone for start in starts for clone in (start.clone, start.like) if clone is not None)
     trainings = [
-        TrainJob(start.clone, std, recipe, scale.steps, scale.evaluate_every, scale.episodes, start.like)
+        TrainJob(start.clone, std, name, scale.steps, scale.evaluate_every, scale.episodes, start.like)
         for start in starts
+        for name in dict.fromkeys((recipe, *contents.beside))
         for std in start.stds
         if contents.trains
     ]
