@@ -1,0 +1,58 @@
+"""Node processes one by one: for whoever has to kill one of them, which would end a graph under `up`."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from vd_policy.graph.process import NodeSpec, command, environment
+
+PATIENCE_S = 15.0
+"""A node that has been told to end and lives longer is killed."""
+
+
+class Processes:
+    """Starts nodes and, as a context manager, ends whatever of them still runs.
+
+    Args:
+        nodes: what to start.
+        folder: for their parameters and output.
+    """
+
+    def __init__(self, nodes: Sequence[NodeSpec], folder: Path) -> None:
+        self._folder = folder
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        for node in nodes:
+            with open(self._log(node.name), "wb") as log:
+                self._running[node.name] = subprocess.Popen(
+                    command(node, folder / f"{node.name}.yaml"), env=environment(), stdout=log, stderr=log
+                )
+
+    def __getitem__(self, name: str) -> subprocess.Popen[bytes]:
+        return self._running[name]
+
+    def ended(self) -> list[str]:
+        """Names of those that ended by themselves."""
+        return [name for name, process in self._running.items() if process.poll() is not None]
+
+    def last_words(self, name: str) -> str:
+        """The last line that a node wrote."""
+        lines = self._log(name).read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._running.values():
+            process.terminate()
+        for process in self._running.values():
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
