@@ -29,6 +29,7 @@ def bench_control(
     *,
     rates_hz: tuple[float, ...] = (10.0, 30.0, 100.0),
     backends: tuple[str, ...] = ("torch", "onnx"),
+    networks: tuple[str, ...] = ("dense", "pruned"),
     seconds: float = 10.0,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -38,6 +39,7 @@ def bench_control(
         size: image height and width [pixels].
         rates_hz: decisions a second; the camera keeps up with rates above 30 Hz.
         backends: what runs the network.
+        networks: which of the two.
         seconds: measured time of each combination.
         seed: of weights and pruning.
 
@@ -48,6 +50,8 @@ def bench_control(
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="vd_policy-") as folder, own_domain():
         for name, policy in _policies(size, seed).items():
+            if name not in networks:
+                continue
             path = save_run(Path(folder) / name, policy, config={})
             for backend in backends:
                 for rate in rates_hz:

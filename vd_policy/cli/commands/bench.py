@@ -4,15 +4,22 @@ sim: environment steps a second and the cost of an image. ik: the batched invers
 decision of a dense, a masked and a pruned network in torch and ONNX Runtime, and a training step with variational
 dropout beside a plain one. trpo: an iteration of 200 steps, dense and pruned, and one update beside sb3-contrib's where
 the extra bench is installed. record: what the recorder loses, and takes of a core, under four RGBD cameras and joint
-states at 1000 Hz. dataset: demonstrations, their conversion to arrays, and batches. Compare the ratios of one run;
-absolute times depend on the machine and on what else runs.
+states at 1000 Hz. dataset: demonstrations, their conversion to arrays, and batches. control: latency, period and misses
+of the policy on the real graph, dense and pruned. kill: how soon the arm halts once a node is killed. --set changes a
+parameter of the one benchmark that is named, such as seconds=600 of control. Compare the ratios of one run; absolute
+times depend on the machine and on what else runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
+import inspect
+import typing
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import vd_policy.experiments as experiments
 from vd_policy.base.errors import BadInput
@@ -24,6 +31,7 @@ PREFIX = "bench_"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(names())}; all when none is given")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a parameter of NAME")
 
 
 def names() -> list[str]:
@@ -40,10 +48,25 @@ def run(args: argparse.Namespace) -> Result:
     for name in args.names:
         if name not in known:
             raise BadInput("NAME", name, "one of " + ", ".join(known), nearest(name, known) or "choose one of them")
+    if args.set and len(args.names) != 1:
+        raise BadInput("--set", " ".join(args.set), "with the name of one benchmark", "name the one that it concerns")
     for name in args.names or known:
         module = importlib.import_module(f"vd_policy.experiments.{PREFIX}{name}")
-        figures[name] = getattr(module, PREFIX + name)(seed=args.seed)
+        bench = getattr(module, PREFIX + name)
+        figures[name] = bench(seed=args.seed, **_changed(bench, args.set))
     return Result(ok=True, figures=figures, text=_table(figures))
+
+
+def _changed(bench: Callable[..., Any], words: list[str]) -> dict[str, Any]:
+    """What --set says, checked against the parameters of the benchmark and their types."""
+    from vd_policy.base.settings import build
+    from vd_policy.learning.recipe import parse_changes
+
+    hints, parameters = typing.get_type_hints(bench), inspect.signature(bench).parameters
+    fields = [(n, hints[n], dataclasses.field(default=p.default)) for n, p in parameters.items() if n != "seed"]
+    changes = parse_changes(words)
+    checked = build(dataclasses.make_dataclass("Parameters", fields), changes, "--set")
+    return {name: getattr(checked, name) for name in changes}
 
 
 def _table(figures: dict[str, dict[str, float]]) -> str:
