@@ -26,7 +26,7 @@ from vd_policy.experiments.reproduce.arms import arms_of, best_of
 from vd_policy.experiments.reproduce.chain import carry_out_job, check_same, csv_text, read_evaluations
 from vd_policy.experiments.reproduce.claims import curve_verdicts, sparsity_verdicts
 from vd_policy.experiments.reproduce.curves import Curve, Trained, read_trained
-from vd_policy.experiments.reproduce.jobs import UNCERTAINTY, CloneJob, TrainJob
+from vd_policy.experiments.reproduce.jobs import CLONED, GRASP, REACH, UNCERTAINTY, UNTRAINED, CloneJob, TrainJob
 from vd_policy.experiments.reproduce.measure import SUCCESSES
 from vd_policy.experiments.reproduce.plan import FIGURES, OUR_RECIPE, Sweep, make_plan, scale_of
 from vd_policy.experiments.reproduce.verdict import (
@@ -38,6 +38,7 @@ from vd_policy.experiments.reproduce.verdict import (
     REVERSED,
     TOO_FEW,
 )
+from vd_policy.learning.recipe import load_recipe
 
 DEADLINE_S = 120.0
 TINY = {"image_size": 16, "samples": 40, "steps": 1200, "vd_epochs": 2, "epochs": 2, "evaluate_every": 400,
@@ -143,6 +144,13 @@ def test_directories_that_were_begun_before_jobs_knew_their_task_go_on(tmp_path)
     older = [{"env_steps": 0, "success_rate": 0.5}]
     (tmp_path / "evaluations.csv").write_text(csv_text([*older, {"env_steps": 4, "success_rate": 1, "mean_return": 2}]))
     assert read_evaluations(tmp_path) == [*older, {"env_steps": 4, "success_rate": 1, "mean_return": 2}]
+
+
+def test_every_clone_has_a_recipe():
+    clones = [replace(CLONE, method=method, task=task) for method in (*CLONED, UNTRAINED) for task in (REACH, GRASP)]
+    assert {job.method: load_recipe(job.recipe).settings["method"] for job in clones} == {
+        "vd": "vd", "l2": "l2", "none": "none", UNTRAINED: "none",
+    }  # fmt: skip
 
 
 def test_jobs_of_two_tasks_lie_apart():

@@ -129,8 +129,7 @@ def _pretrain_settings(job: CloneJob) -> PretrainSettings:
     changes: dict[str, Any] = {} if job.method == UNTRAINED else {"epochs": job.epochs}
     if job.l2_weight is not None:
         changes["l2_weight"] = job.l2_weight
-    recipe = load_recipe("none" if job.method == UNTRAINED else job.method, changes)
-    return build(PretrainSettings, recipe.settings, f"recipe {job.method}")
+    return build(PretrainSettings, load_recipe(job.recipe, changes).settings, f"recipe {job.recipe}")
 
 
 def _sparsity(policy: GaussianPolicy) -> dict[str, Any]:

@@ -67,6 +67,13 @@ class CloneJob:
         """Jobs of one kind take alike long for a unit of work."""
         return f"clone {self._prefix}{self.method}"
 
+    @property
+    def recipe(self) -> str:
+        """Of cloning: a name in config/recipes; an untrained network takes its shape from one."""
+        if self.method == UNTRAINED:
+            return "none"
+        return "vd_grasp" if (self.method, self.task) == ("vd", GRASP) else self.method
+
     def demonstration(self) -> DemonstrationSettings:
         """What the expert shows."""
         size = self.image_size
