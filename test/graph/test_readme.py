@@ -78,9 +78,10 @@ def test_the_readme_names_every_topic_and_service_as_it_is() -> None:
 
 
 @pytest.mark.timeout(600)
-def test_the_demo_does_the_whole_job_and_says_whether_it_succeeded(ros: RosGraph, tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["reach", "grasp"])
+def test_the_demo_does_the_whole_job_and_says_whether_it_succeeded(ros: RosGraph, tmp_path: Path, task: str) -> None:
     size = "--image-size 16 --samples 50 --epochs 3 --updates 1 --episodes 4 --deploy-episodes 2".split()
-    done = vd_policy(["demo", "--out", "made", *size, "--json", "demo.json"], tmp_path, ros)
+    done = vd_policy(["demo", "--task", task, "--out", "made", *size, "--json", "demo.json"], tmp_path, ros)
     found = json.loads((tmp_path / "demo.json").read_text())
     assert done.returncode == (0 if found["reached"] else 1), done.stderr
     assert ("NOT clearly" in done.stdout) == (not found["reached"])
@@ -88,6 +89,7 @@ def test_the_demo_does_the_whole_job_and_says_whether_it_succeeded(ros: RosGraph
     assert set(found["policies"]) >= {"untrained", "cloned", "improved", "expert"}
     assert found["policies"]["expert"]["success_rate"] == 1.0
     page = (tmp_path / "made" / "report.html").read_text()
+    assert f"learns to {task} the cup" in page and found["task"] == task
     assert page.count("data:image/png") >= 3 and "data:video/mp4" in page and "http" not in page
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import torch
 from tqdm import tqdm
 
 from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.base.resources import named_or_path
 from vd_policy.base.seeds import MAX_SEED
-from vd_policy.base.settings import build, setting
+from vd_policy.base.settings import build, load_yaml, setting
 from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.demonstrate import recorded
 from vd_policy.experiments.bench_policy import as_dense, forward_ms
@@ -34,19 +35,28 @@ OURS = ("demonstrations", "cloned", "cloned.events", "pruned", "deployed", "impr
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """How much of everything; the defaults take 3 minutes on 2 quiet cores and 6 on busy ones."""
+    """How much of everything. ``config/demos/<task>.yaml`` has what suits a task, see `load_demo`."""
 
+    task: str = setting("reach", "task: a name in config/tasks, or a YAML file")
+    goal: str = setting("reach the cup", "what the arm is to do, in words, for the report")
     out: str = setting("demo", "directory of everything the demo writes")
     image_size: int = setting(64, "rows and columns of the camera's images [px]", minimum=16, maximum=512)
     samples: int = setting(1500, "demonstrated state-label pairs", minimum=50)
     noise: float = setting(0.25, "standard deviation of the expert's noise [rad], eq. 6", minimum=0.0)
     epochs: int = setting(60, "passes over the demonstrations", minimum=1)
+    initial_std: float = setting(0.1, "standard deviation that exploration starts with [actions]", minimum=0.0)
     deploy_episodes: int = setting(20, "episodes that the deployed policy is watched for", minimum=1)
     updates: int = setting(60, "TRPO updates on the policy node's rollouts", minimum=1)
     recipe: str = setting("trpo_c8", "learning recipe: a name in config/recipes, or a YAML file")
     episodes: int = setting(100, "starts of each evaluation", minimum=1)
     workers: int = setting(2, "processes of an evaluation", minimum=1)
     seed: int = setting(0, "fixes every random choice outside the graph", minimum=0, maximum=MAX_SEED)
+
+
+def load_demo(task: str, changes: Mapping[str, Any]) -> DemoSettings:
+    """The settings of ``config/demos/<task>.yaml``, or of a YAML file by path, with some replaced."""
+    path = named_or_path("demos", task)
+    return build(DemoSettings, {**load_yaml(path), **changes}, str(path))
 
 
 @dataclass
@@ -121,14 +131,15 @@ class Demo:
             self._up("demonstrate", options)
         found = _summary(self.bags)
         self.result.demonstrations = found
-        return f"{found['samples']} samples in {found['episodes']} bags, {found['successes']} reached the cup"
+        return f"{found['samples']} samples in {found['episodes']} bags, {found['successes']} of them successes"
 
     def pretrain(self) -> str:
         """a two-stream network is cloned from the bags with variational dropout"""
-        recipe = load_recipe("vd", {"epochs": self.settings.epochs})
+        s = self.settings
+        recipe = load_recipe("vd", {"epochs": s.epochs, "policy.initial_std": s.initial_std})
         settings = build(PretrainSettings, recipe.settings, "recipe vd")
         with tqdm(desc="      cloning", unit="step", disable=None, leave=False) as bar:
-            _, figures = pretrain(Dataset(self.bags), settings, self.out / "cloned", seed=self.settings.seed,
+            _, figures = pretrain(Dataset(self.bags), settings, self.out / "cloned", seed=s.seed,
                                   progress=lambda done, total, _: _advance(bar, done, total))  # fmt: skip
         self.result.pretraining = figures | {"metrics_csv": load_metrics(self.out / "cloned")}
         return f"{figures['steps']} steps, negative log-likelihood {figures['nll']:.2f}"
@@ -151,7 +162,7 @@ class Demo:
         with watching(lambda: len(recorded(record, 0)), s.deploy_episodes, "episode", "      driven"):
             self._up("deploy", build(DeployOptions, values, "demo"))
         self.result.deployed = found = _summary(record)
-        return f"{found['successes']} of {found['episodes']} episodes reached the cup on the graph"
+        return f"{found['successes']} of {found['episodes']} episodes on the graph succeeded"
 
     def improve(self) -> str:
         """the learner node takes the policy node's rollouts, and its new weights are swapped in while it drives"""
@@ -183,14 +194,14 @@ class Demo:
         total = s.episodes * len(subjects)
         with tqdm(total=total, desc="      played", unit="episode", disable=None, leave=False) as bar:
             for name, (subject, explore) in subjects.items():
-                request = Request(subject, s.seed, explore, s.image_size, {"task": "reach"})
+                request = Request(subject, s.seed, explore, s.image_size, {"task": s.task})
                 self.result.evaluations[name] = carry_out(request, s.episodes, workers=s.workers, progress=bar.update)
         before, after = (self.result.evaluations[n].success_rate for n in ("untrained", "improved"))
         return f"success {before:.0%} untrained, {after:.0%} at the end"
 
     def _sim(self) -> dict[str, Any]:
         s = self.settings
-        return {"image_height": s.image_size, "image_width": s.image_size, "seed": s.seed}
+        return {"task": s.task, "image_height": s.image_size, "image_width": s.image_size, "seed": s.seed}
 
     def _up(self, name: str, options: Any, on_line: Callable[[str, str], None] | None = None) -> None:
         """Run a graph to its end, its nodes' output in ``logs/``."""

@@ -25,7 +25,7 @@ FILMED = 6
 PICTURED = 5
 LOOKED_AT = 20
 """Bags among which the pictured one is chosen."""
-LEAD = """A camera-driven arm learns to reach for a cup: demonstrated, recorded, cloned, pruned, deployed and improved
+LEAD = """A camera-driven arm learns to {goal}: demonstrated, recorded, cloned, pruned, deployed and improved
 through real ROS 2 nodes."""
 CLIP = """The final policy on the first evaluated starts: the scene, the colour image and the depth image it sees. A
 green seam marks a success, a red one a failure."""
@@ -48,8 +48,8 @@ def verdict(result: DemoResult) -> str:
     """Whether the final policy beats the untrained one, in a sentence with both intervals."""
     final, untrained = result.evaluations["improved"], result.evaluations["untrained"]
     held = "clearly more often than" if result.reached else "NOT clearly more often than"
-    return (f"The final policy reaches the cup {held} an untrained one: {_rate(final)} against {_rate(untrained)} "
-            f"over {final.episodes} starts.")  # fmt: skip
+    return (f"The final policy manages to {result.settings.goal} {held} an untrained one: {_rate(final)} against "
+            f"{_rate(untrained)} over {final.episodes} starts.")  # fmt: skip
 
 
 def improvement(result: DemoResult) -> str:
@@ -96,6 +96,7 @@ def figures(result: DemoResult) -> dict[str, Any]:
     improved = {k: v for k, v in result.improvement.items() if k != "metrics_csv"}
     pruning = {k: v for k, v in result.pruning.items() if k != "layers"}
     return {
+        "task": result.settings.task,
         "reached": result.reached,
         "seconds": result.seconds,
         "demonstrations": result.demonstrations,
@@ -109,13 +110,13 @@ def figures(result: DemoResult) -> dict[str, Any]:
 
 def write_page(result: DemoResult, out: Path) -> Path:
     """``report.html`` under `out`, in one file with everything in it."""
-    page = Page("vd_policy demo", LEAD)
+    page = Page("vd_policy demo", LEAD.format(goal=result.settings.goal))
     page.verdict(verdict(result), result.reached)
     page.text(improvement(result))
     page.table(COLUMNS, rows(result))
     clip = out / "clip.mp4"
     s = result.settings
-    film(Request(str(out / "improved"), s.seed, False, s.image_size, {"task": "reach"}), FILMED, clip)
+    film(Request(str(out / "improved"), s.seed, False, s.image_size, {"task": s.task}), FILMED, clip)
     page.video(clip, CLIP)
     _add_demonstrations(page, result, out)
     _add_learning(page, result)
@@ -133,14 +134,14 @@ def _add_demonstrations(page: Page, result: DemoResult, out: Path) -> None:
     page.heading("What the camera saw")
     page.text(
         f"The expert node drove {d['episodes']} episodes with noise of {result.settings.noise} rad on its actions; "
-        f"{d['successes']} reached the cup. The recorder wrote {d['samples']} steps, one bag an episode."
+        f"{d['successes']} of them were successes. The recorder wrote {d['samples']} steps, one bag an episode."
     )
     page.picture(_contact_sheet(out / "demonstrations"), "One recorded demonstration: colour above, depth below.")
     driven = result.deployed
     page.picture(
         _contact_sheet(out / "deployed"),
         f"One episode of the deployed policy, recorded on the graph; {driven['successes']} of {driven['episodes']} "
-        "reached the cup.",
+        "succeeded.",
     )
 
 

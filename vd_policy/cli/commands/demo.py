@@ -1,8 +1,8 @@
 """The whole loop on real ROS nodes: demonstrate, record, pretrain, prune, deploy, improve.
 
 Ends with a table (success before and after, the expert's, network size and latency before and after pruning) and with
-report.html in the output directory. Exit code 1, and the table says so, when the final policy does not reach the cup
-clearly more often than an untrained one (their 95 % intervals overlap).
+report.html in the output directory. Exit code 1, and the table says so, when the final policy does not succeed clearly
+more often than an untrained one (their 95 % intervals overlap). What is not given is as config/demos/TASK.yaml says.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from vd_policy.cli.result import Result
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", default="reach", help="a name in config/demos, or a YAML file (reach)")
     parser.add_argument("--out", default="demo", metavar="DIR", help="everything is written there (demo)")
-    parser.add_argument("--image-size", type=whole(16, 512), default=64, metavar="PX", help="rows and columns (64)")
+    parser.add_argument("--image-size", type=whole(16, 512), metavar="PX", help="rows and columns of the images")
     parser.add_argument("--samples", type=whole(50), metavar="N", help="demonstrated state-label pairs")
     parser.add_argument("--noise", type=number(0.0), metavar="RAD", help="the expert's noise, standard deviation")
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="passes of cloning over the demonstrations")
@@ -29,14 +30,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Result:
-    from vd_policy.base.settings import build
-    from vd_policy.experiments.demo import Demo, DemoSettings
+    from vd_policy.experiments.demo import Demo, DemoSettings, load_demo
     from vd_policy.experiments.demo_report import figures, text, write_page
 
-    names = {field.name for field in dataclasses.fields(DemoSettings)}
+    names = {field.name for field in dataclasses.fields(DemoSettings)} - {"task"}
     given = {name: value for name, value in vars(args).items() if name in names and value is not None}
     _keep_apart()
-    result = Demo(build(DemoSettings, given, "demo"), _say).run()
+    result = Demo(load_demo(args.task, given), _say).run()
     report = write_page(result, Path(args.out))
     return Result(ok=result.reached, figures={**figures(result), "report": report},
                   text=f"\n{text(result)}\n\nreport: {report}")  # fmt: skip
