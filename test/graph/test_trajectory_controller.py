@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from deployed import Deployed
+from other_driver import other_counting
 from trajectory_controller import TrajectoryController
 
-from vd_policy.arm.spec import load_robot
-from vd_policy.base.settings import as_dict
 from vd_policy.messages.header import duration
 from vd_policy.messages.trajectory import encode_trajectory
 from vd_policy.nodes.ros import RclpyFactory
@@ -121,19 +119,6 @@ def test_it_is_followed_in_straight_lines_from_the_measured_joints_in_the_order_
     assert controller.desired(NOW_NS).tolist() == [0.0, 0.3]
     assert controller.desired(NOW_NS + 5 * 10**8) == pytest.approx([0.1, 0.2])
     assert controller.desired(NOW_NS + 9 * 10**9).tolist() == [0.2, 0.1]
-
-
-def other_counting(folder: Path) -> str:
-    """The Jaco behind a driver with other names, two joints counted backwards, two from another zero."""
-    described = as_dict(load_robot())
-    names = described["joints"]
-    described["driver_joints"] = {
-        names[0]: {"name": "yaw", "sign": -1, "offset_rad": 0.7},
-        names[1]: {"name": "shoulder", "offset_rad": -1.25},
-        names[5]: {"sign": -1},
-    }
-    (folder / "robot.yaml").write_text(yaml.safe_dump(described))
-    return str(folder / "robot.yaml")
 
 
 ROBOTS = {

@@ -12,10 +12,12 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 
+from vd_policy.arm.driver import DriverJoint
 from vd_policy.base.errors import BadInput
 from vd_policy.demos.bag import EpisodeInfo, EpisodeWriter, bag_paths, next_index, read_episode, read_recording
+from vd_policy.demos.factory import from_cdr
 from vd_policy.demos.reader import custom_data, open_bag
-from vd_policy.messages.topics import JOINT_STATES, OUTCOME, RECORDED, TOPICS
+from vd_policy.messages.topics import COMMAND, JOINT_STATES, OUTCOME, RECORDED, TOPICS, TRAJECTORY
 
 
 def test_an_episode_comes_back_bit_for_bit(tmp_path):
@@ -30,6 +32,20 @@ def test_an_episode_comes_back_bit_for_bit(tmp_path):
     assert np.array_equal(episode.reward, np.float32([0.1, 0.2, 0.1 * 3, 0.4, 0.5]))
     assert (episode.success, episode.terminated, episode.truncated) == (True, True, False)
     assert (episode.task, episode.source, episode.seed) == ("reach", "expert", 5)
+
+
+def test_joints_in_a_drivers_terms_are_read_back_in_the_arms(tmp_path):
+    joints = {"shoulder": DriverJoint("yaw", -1.0, 0.7), "elbow": DriverJoint(offset_rad=-1.25)}
+    path, made = write_episode(tmp_path, info=replace(INFO, driver_joints=joints))
+    recording = read_recording(path)
+    assert recording.info.driver_joints == joints
+    for got, expected in ((recording.q, made.q), (recording.executed, made.executed), (recording.label, made.label)):
+        assert np.allclose(np.stack(list(got.values())), expected, rtol=0, atol=1e-12)
+    with open_bag(path) as bag:
+        heard = {m.topic: from_cdr(m.cdr, m.type_name) for m in bag.messages()}
+    assert heard[f"/{JOINT_STATES}"].name == heard[f"/{TRAJECTORY}"].joint_names == ["yaw", "elbow"]
+    assert heard[f"/{COMMAND}"].joint_names == ["shoulder", "elbow"]
+    assert heard[f"/{JOINT_STATES}"].position[0] == pytest.approx(0.7 - made.q[-1][0])
 
 
 def test_serialised_and_typed_writing_give_the_same_bag(tmp_path):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from vd_policy import __version__
+from vd_policy.arm.driver import DriverJoint
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import as_dict, build, setting
 
@@ -31,6 +32,9 @@ class EpisodeInfo:
     sequence: int = setting(0, help="running number of the episode within its source", minimum=0)
     expert_rule: str = setting("", help="the expert's eq. 10: clipped or literal")
     expert_noise_rad: float = setting(0.0, help="standard deviation of the noise on the expert's action [rad]")
+    driver_joints: dict[str, DriverJoint] = setting(
+        factory=dict, help="joints that joint_states and the executed trajectory name or count otherwise than `joints`"
+    )
     software: str = setting(f"vd_policy {__version__}", help="what wrote the bag")
     schema: int = setting(SCHEMA, help="version of this format")
 

@@ -13,9 +13,9 @@ from vd_policy.base.errors import BadInput
 from vd_policy.demos.factory import from_cdr
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import Bag, RawMessage, UnusableEpisode, open_bag
+from vd_policy.messages.driver import DriverJoints
 from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.images import decode_color, decode_depth
-from vd_policy.messages.joints import JointReader
 from vd_policy.messages.outcome import Outcome, decode_outcome
 from vd_policy.messages.topics import (
     COLOR,
@@ -38,7 +38,8 @@ DECODED = (JOINT_STATES, COLOR, DEPTH, OUTCOME, EXPERT_ACTION, COMMAND, TRAJECTO
 class Recording:
     """The decoded messages of one episode, each by the stamp [ns] of the observation that it belongs to.
 
-    A repeat under the same stamp (the sim's, while it waits for an answer) is dropped: the first one counts.
+    Joints are named and counted as in ``info.joints``, whatever the driver's terms were. A repeat under the same stamp
+    (the sim's, while it waits for an answer) is dropped: the first one counts.
     """
 
     path: Path
@@ -174,7 +175,8 @@ class _Decoder:
 
     def __init__(self, recording: Recording) -> None:
         self._to = recording
-        self._joints = JointReader(recording.info.joints)
+        self._driver = DriverJoints(recording.info.joints, recording.info.driver_joints)
+        self._joints = self._driver.reader()
         self._answered = 0
 
     def add(self, name: str, raw: RawMessage) -> None:
@@ -206,9 +208,8 @@ class _Decoder:
             self._answered = stamp
             to.command.setdefault(stamp, _finite(decode_trajectory(msg, joints).positions, "command"))
         elif name == TRAJECTORY:  # stamp 0 means "now" to a controller: it answers the command before it
-            to.executed.setdefault(
-                stamp or self._answered, _finite(decode_trajectory(msg, joints).positions, "executed")
-            )
+            angles = self._driver.from_driver(decode_trajectory(msg, self._driver.names).positions)
+            to.executed.setdefault(stamp or self._answered, _finite(angles, "executed"))
 
 
 def _finite(values: np.ndarray, what: str) -> np.ndarray:

@@ -10,6 +10,7 @@ from vd_policy.control.hand import HAND_MOVING_S, Hand, HandJoints
 from vd_policy.demos.factory import RosbagsFactory
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.writer import EpisodeWriter
+from vd_policy.messages.driver import DriverJoints
 from vd_policy.messages.images import camera_info, encode_color, encode_depth
 from vd_policy.messages.joints import encode_joints
 from vd_policy.messages.outcome import Outcome, encode_outcome
@@ -48,6 +49,7 @@ class StepWriter:
         self, writer: EpisodeWriter, info: EpisodeInfo, camera: Any, fingers: HandJoints | None = None
     ) -> None:
         self._writer, self._info, self._camera, self._factory = writer, info, camera, RosbagsFactory()
+        self._driver = DriverJoints(info.joints, info.driver_joints)
         self._fingers, self._hand = fingers, Hand()
         self._period_ns = round(info.period_s * 1e9)
 
@@ -67,7 +69,7 @@ class StepWriter:
         frame = camera.frame_id
         information = camera_info(make, camera.matrix, camera.height, camera.width, stamp, frame)
         for topic, msg in (
-            (JOINT_STATES, encode_joints(make, self._info.joints, q_rad, stamp)),
+            (JOINT_STATES, encode_joints(make, self._driver.names, self._driver.to_driver(q_rad), stamp)),
             (COLOR, encode_color(make, obs["rgb"], stamp, frame)),
             (COLOR_INFO, information),
             (DEPTH, encode_depth(make, obs["depth"], stamp, frame)),
@@ -86,10 +88,10 @@ class StepWriter:
     def answer(self, step: int, label_rad: np.ndarray, command_rad: np.ndarray, executed_rad: np.ndarray) -> None:
         """The answers to the observation of `step`: absolute joint targets [rad], (J,) each."""
         info, stamp = self._info, self.stamp_ns(step)
-        for topic, target, sender in (
-            (EXPERT_ACTION, label_rad, info.source),
-            (COMMAND, command_rad, info.source),
-            (TRAJECTORY, executed_rad, "safety"),
+        for topic, names, target, sender in (
+            (EXPERT_ACTION, info.joints, label_rad, info.source),
+            (COMMAND, info.joints, command_rad, info.source),
+            (TRAJECTORY, self._driver.names, self._driver.to_driver(executed_rad), "safety"),
         ):
-            msg = encode_trajectory(self._factory, info.joints, target, info.period_s, stamp, sender)
+            msg = encode_trajectory(self._factory, names, target, info.period_s, stamp, sender)
             self._writer.write(topic, msg, stamp + ANSWER_DELAY_NS)

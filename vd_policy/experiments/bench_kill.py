@@ -107,7 +107,7 @@ def _trial(name: str, rng: np.random.Generator) -> tuple[float, float] | None:
             processes[name].kill()
             killed_s = time.monotonic()
             if processes["standstill"].wait(START_S):
-                raise VdPolicyError(f"bench kill: {processes.last_words('standstill')}")
+                raise VdPolicyError(f"bench kill: {processes.last_words()}")
         seen = json.loads(out.read_text())
     command_s, motion_s = (seen[key] - killed_s for key in ("last_command_s", "last_motion_s"))
     return None if motion_s < -KILL_WITHIN_S else (command_s, motion_s)
@@ -117,9 +117,9 @@ def _wait_until(condition: Callable[[], bool], processes: Processes) -> None:
     end_s = time.monotonic() + START_S
     while not condition():
         if ended := processes.ended():
-            raise VdPolicyError(f"bench kill: {ended[0]} ended: {processes.last_words(ended[0])}")
+            raise VdPolicyError(f"bench kill: {ended[0]} ended: {processes.last_words()}")
         if time.monotonic() > end_s:
-            raise VdPolicyError(f"bench kill: the arm was not driven within {START_S:g} s")
+            raise VdPolicyError(f"bench kill: the arm was not driven within {START_S:g} s: {processes.last_words()}")
         time.sleep(0.01)
 
 

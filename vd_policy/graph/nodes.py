@@ -63,7 +63,8 @@ def _sim(o: SimOptions) -> list[NodeSpec]:
 def _demonstrate(o: DemonstrateOptions) -> list[NodeSpec]:
     task = load_task(o.task)
     noise_rad = task.noise_rad if o.noise is None else o.noise
-    expert = {"task": o.task, "robot": o.robot, "rule": o.rule, "noise_std_rad": noise_rad, "clip_noise": o.clip_noise}
+    expert = {"task": o.task, "robot": o.robot, "rule": o.rule, "noise_std_rad": noise_rad, "clip_noise": o.clip_noise,
+              "lockstep": _lockstep(o)}  # fmt: skip
     patience_s = PATIENCE * task.period_s
     # No workspace box: a demonstration made in-process has none, and touching the table is part of the task.
     safety = _safety(o, lockstep=_lockstep(o), workspace=False, command_timeout_s=patience_s)
@@ -101,14 +102,15 @@ def _safety(o: SimOptions, **parameters: Any) -> NodeSpec:
 
 def _recorder(o: SimOptions, out: str, **parameters: Any) -> NodeSpec:
     simulated = getattr(o, "sim", True)
-    paced = simulated and _lockstep(o)
+    lockstep = simulated and _lockstep(o)
     fixed = {
         "out": out,
         "task": o.task,
         "robot": o.robot,
         "episodes": o.episodes,
         "lossless": simulated,
-        "paced": paced,
+        "lockstep": lockstep,
+        "paced": lockstep,
     }
     return NodeSpec("recorder", {**fixed, **parameters})
 

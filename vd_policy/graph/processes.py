@@ -36,10 +36,10 @@ class Processes:
         """Names of those that ended by themselves."""
         return [name for name, process in self._running.items() if process.poll() is not None]
 
-    def last_words(self, name: str) -> str:
-        """The last line that a node wrote."""
-        lines = self._log(name).read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+    def last_words(self) -> str:
+        """The last line of every node that wrote one."""
+        lines = {name: self._log(name).read_text(errors="replace").strip().splitlines() for name in self._running}
+        return " | ".join(f"{name}: {said[-1]}" for name, said in lines.items() if said)
 
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"

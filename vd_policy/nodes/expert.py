@@ -15,8 +15,8 @@ from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import setting
 from vd_policy.control.assembler import ObservationAssembler
+from vd_policy.messages.driver import DriverJoints
 from vd_policy.messages.header import stamp_ns
-from vd_policy.messages.joints import JointReader
 from vd_policy.messages.outcome import Outcome, decode_outcome
 from vd_policy.messages.topics import COMMAND, EXPERT_ACTION, JOINT_STATES, OUTCOME
 from vd_policy.messages.trajectory import encode_trajectory
@@ -38,6 +38,7 @@ class ExpertNodeSettings:
     rule: str = setting("clipped", "eq. 10 with the last step shortened, or as printed", choices=("clipped", "literal"))
     noise_std_rad: float = setting(0.5, "standard deviation of eq. 6's noise [rad]", minimum=0.0)
     clip_noise: bool = setting(True, "clip the noisy action to the largest step")
+    lockstep: bool = setting(False, "the simulator waits for each command; it counts the joints as the URDF does")
     tolerance_s: float = setting(0.0, "largest distance of joint states and outcome; 0: equal stamps", minimum=0.0)
 
 
@@ -62,7 +63,7 @@ class Demonstrator:
         self._settings = ExpertSettings(
             settings.rule, settings.noise_std_rad, settings.clip_noise, self._env.settings.max_step_rad
         )
-        self.joints = self._env.robot.joints
+        self.robot = self._env.robot
         self.period_s = self._env.settings.period_s
         self._episode: tuple[Any, ...] | None = None
         self._answer: Answer | None = None
@@ -102,7 +103,8 @@ class ExpertNode(Node):
         self.settings = declare(self, ExpertNodeSettings)
         self._demonstrator = Demonstrator(self.settings)
         self._factory = RclpyFactory()
-        self._reader = JointReader(self._demonstrator.joints)
+        robot = self._demonstrator.robot
+        self._reader = DriverJoints(robot.joints, None if self.settings.lockstep else robot.driver_joints).reader()
         self._assembler = ObservationAssembler(self.settings.tolerance_s, ("outcome", "q"))
         self._diagnostics = Diagnostics(self)
         self._command, self._action = (advertise(self, name, depth=LOSSLESS_DEPTH) for name in (COMMAND, EXPERT_ACTION))
@@ -140,7 +142,7 @@ class ExpertNode(Node):
 
     def _say(self, answer: Answer) -> None:
         for publisher, positions in ((self._action, answer.noiseless), (self._command, answer.noisy)):
-            publisher.publish(encode_trajectory(self._factory, self._demonstrator.joints, positions,
+            publisher.publish(encode_trajectory(self._factory, self._demonstrator.robot.joints, positions,
                                                 self._demonstrator.period_s, answer.stamp_ns,
                                                 self.get_fully_qualified_name()))  # fmt: skip
 

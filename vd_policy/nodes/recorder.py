@@ -61,6 +61,7 @@ class RecorderSettings:
                        choices=(EPISODE, SESSION))  # fmt: skip
     extra_topics: tuple[str, ...] = setting((), "more topics to record: standard message types, other cameras for one")
     compress: bool = setting(True, "zstd chunks, lossless; false takes less of a core and more of the disk")
+    lockstep: bool = setting(False, "the simulator waits for each command; it counts the joints as the URDF does")
     lossless: bool = setting(True, "ask for images reliably; false for a camera that publishes best effort")
     paced: bool = setting(False, "call sim/reset for each next episode, so that the sim cannot outrun the disk")
     queue_mb: float = setting(256.0, "messages waiting for the disk, at most [MB]", minimum=1.0)
@@ -143,7 +144,8 @@ class RecorderNode(Node):
         s, task, robot = self.settings, load_task(self.settings.task), load_robot(self.settings.robot)
         return EpisodeInfo(task=task.task, robot=robot.name, joints=robot.joints, max_step_rad=task.max_step_rad,
                            period_s=task.period_s, horizon=task.horizon, source=s.source, expert_rule=s.expert_rule,
-                           expert_noise_rad=s.expert_noise_rad)  # fmt: skip
+                           expert_noise_rad=s.expert_noise_rad,
+                           driver_joints={} if s.lockstep else robot.driver_joints)  # fmt: skip
 
     def _take(self, topic: str, cdr: bytes) -> None:
         message = raw_message(topic, cdr, time.time_ns())
