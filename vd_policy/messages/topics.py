@@ -80,12 +80,14 @@ class Service:
     server: str
     does: str
     type: str = "std_srvs/srv/Trigger"
+    callers: tuple[str, ...] = ()
+    """Nodes that call it; besides them an operator may."""
 
 
 SERVICES: dict[str, Service] = {
     service.name: service
     for service in (
-        Service("sim/reset", "sim", "starts a new episode"),
+        Service("sim/reset", "sim", "starts a new episode", callers=("recorder",)),
         Service("recorder/start", "recorder", "opens an episode bag"),
         Service("recorder/stop", "recorder", "closes the open episode bag"),
         Service("safety/stop", "safety", "holds the arm until reset"),
