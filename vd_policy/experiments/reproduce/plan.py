@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vd_policy.base.errors import BadInput
-from vd_policy.experiments.reproduce.jobs import GRASP, MAGNITUDE, METHODS, REACH, UNCERTAINTY, CloneJob, TrainJob
+from vd_policy.experiments.reproduce.jobs import (
+    GRASP,
+    MAGNITUDE,
+    METHODS,
+    REACH,
+    UNCERTAINTY,
+    UNTRAINED,
+    CloneJob,
+    TrainJob,
+)
 from vd_policy.experiments.reproduce.measure import RETURN, SUCCESSES, Measure
 from vd_policy.experiments.reproduce.scale import SCALES, Scale
 from vd_policy.learning.cloning import CloningSettings
@@ -43,10 +52,11 @@ FIGURES = {
     "fig5": Contents(("vd", "l2"), ((2000, 0.5), (4000, 0.5), (8000, 0.5))),
     "fig6": Contents(("vd", "l2"), ((8000, 0.05), (8000, 0.25), (8000, 0.5))),
     "recipes": Contents(("vd",), ((8000, 0.5),), beside=(OUR_RECIPE,)),
-    "fig7": Contents(METHODS, ((8000, GRASP_NOISE_RAD),), task=GRASP, measure=RETURN, min_seeds=3),
+    "fig7": Contents(("vd", "l2", MAGNITUDE, "none", UNTRAINED), ((8000, GRASP_NOISE_RAD),), task=GRASP, measure=RETURN,
+                     min_seeds=3),
     "table1": Contents(("vd",), ((8000, 0.5), (4000, 0.5), (2000, 0.5), (8000, 0.25), (8000, 0.05)), trains=False),
     "table1_grasp": Contents(("vd",), ((8000, GRASP_NOISE_RAD),), trains=False, task=GRASP, min_seeds=3),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

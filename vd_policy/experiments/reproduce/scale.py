@@ -34,10 +34,11 @@ SCALES = {
                        episodes=100),
     },
     GRASP: {
-        "small": Scale(image_size=96, samples=3000, steps=30_000, vd_epochs=40, epochs=30, evaluate_every=5_000,
-                       episodes=200, rule="clipped", initial_std=0.03),
+        "small": Scale(image_size=96, samples=4000, steps=30_000, vd_epochs=60, epochs=40, evaluate_every=5_000,
+                       episodes=200, rule="clipped", initial_std=0.02),
         "paper": Scale(image_size=256, samples=8000, steps=300_000, vd_epochs=200, epochs=100, evaluate_every=30_000,
-                       episodes=200, rule="clipped", initial_std=0.03),
+                       episodes=200, rule="clipped", initial_std=0.02),
     },
 }  # fmt: skip
-"""By the task and the scale's name. Eq. 10 as printed circles the goal: it knocks the cup over or never gets there."""
+"""By the task and the scale's name. For grasping eq. 10 is not as printed, which circles the goal and grasps nothing in
+70 of 100 starts; and exploration is narrower, since 0.1 action units are 0.063 rad at each joint: a grasp leaves less."""
