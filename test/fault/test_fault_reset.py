@@ -6,18 +6,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commander import HOME, Commander
+from commander import HOME, SPEC, Commander
 from ros_graph import RosGraph
+from trajectory_msgs.msg import JointTrajectory
 
 from vd_policy.base.seeds import Seeds
+from vd_policy.control.hand import Hand
 from vd_policy.demos.bag import bag_paths, read_recording, unfinished_paths
+from vd_policy.demos.factory import from_cdr
+from vd_policy.demos.reader import open_bag
+from vd_policy.demos.storage import bag_topic
 from vd_policy.graph.nodes import graph
 from vd_policy.graph.options import DemonstrateOptions
+from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.outcome import Outcome
+from vd_policy.messages.topics import GRIPPER_COMMAND, GRIPPER_TRAJECTORY, JOINT_STATES
 from vd_policy.sim.env import ArmEnv
 
 SIZE = {"image_height": 16, "image_width": 16}
 SEED = 3
+BOTH_TASKS = pytest.mark.parametrize("task", ["reach", "grasp"])
 
 
 def moving(ros: RosGraph, **parameters: object) -> Commander:
@@ -34,7 +42,7 @@ def steps_of(commander: Commander) -> list[tuple[int, int]]:
     return [(outcome.episode, outcome.step) for _, outcome in commander.outcomes()]
 
 
-@pytest.mark.parametrize("task", ["reach", "grasp"])
+@BOTH_TASKS
 def test_two_resets_at_once_in_the_middle_of_a_step_begin_one_episode(ros: RosGraph, task: str) -> None:
     """FAULTS 40."""
     commander = moving(ros, task=task)
@@ -53,9 +61,10 @@ def test_two_resets_at_once_in_the_middle_of_a_step_begin_one_episode(ros: RosGr
     assert steps_of(commander)[-2:] == [(1, 0), (1, 1)], "no second reset came behind"
 
 
-def test_an_answer_to_the_observation_before_the_reset_is_not_executed(ros: RosGraph) -> None:
+@BOTH_TASKS
+def test_an_answer_to_the_observation_before_the_reset_is_not_executed(ros: RosGraph, task: str) -> None:
     """FAULTS 40."""
-    commander = moving(ros)
+    commander = moving(ros, task=task)
     stale = commander.stamp
     assert ros.probe.call("sim/reset").success
     ros.wait_for(lambda: commander.outcome.episode == 1, "the next episode")
@@ -65,10 +74,13 @@ def test_an_answer_to_the_observation_before_the_reset_is_not_executed(ros: RosG
     assert outcome.step == 0 and np.array_equal(obs["q"], HOME)
 
 
-def test_resets_under_full_speed_leave_a_gapless_story_and_whole_bags_only(ros: RosGraph, tmp_path: Path) -> None:
+@BOTH_TASKS
+def test_resets_under_full_speed_leave_a_gapless_story_and_whole_bags_only(
+    ros: RosGraph, tmp_path: Path, task: str
+) -> None:
     """FAULTS 40."""
     commander = Commander(ros)
-    options = DemonstrateOptions(out=str(tmp_path), seed=SEED, **SIZE)
+    options = DemonstrateOptions(task=task, out=str(tmp_path), seed=SEED, **SIZE)
     processes = {spec.name: ros.start(spec.executable, **spec.parameters) for spec in graph("demonstrate", options)}
     commander.connect()
     ros.wait_for(lambda: len(bag_paths(tmp_path)) >= 2, "two episodes")
@@ -85,6 +97,42 @@ def test_resets_under_full_speed_leave_a_gapless_story_and_whole_bags_only(ros: 
         steps = [outcome.step for outcome in recording.outcome.values()]
         assert sorted(steps) == list(range(len(steps))) and recording.outcome[max(recording.outcome)].last
         assert all(recording.has_observation(stamp) for stamp in recording.outcome)
+        if task == "grasp":
+            hand = Hand()
+            expected = {stamp: hand.hear(outcome) for stamp, outcome in sorted(recording.outcome.items())}
+            assert hand_closed(recording.path) == expected
+
+
+def hand_closed(path: Path) -> dict[int, bool]:
+    """What a bag says the hand was commanded to, by stamp."""
+    with open_bag(path) as bag:
+        said = [from_cdr(raw.cdr, raw.type_name) for raw in bag.messages({bag_topic(GRIPPER_COMMAND)})]
+    return {stamp_ns(msg): bool(np.any(msg.points[0].positions)) for msg in said}
+
+
+def test_two_resets_while_the_hand_closes_around_the_cup_open_it_and_begin_one_episode(ros: RosGraph) -> None:
+    """FAULTS 40: by the clock, where the hand moves by its own topic."""
+    commander, hand = Commander(ros), ros.probe.listen(JointTrajectory, GRIPPER_TRAJECTORY)
+    options = DemonstrateOptions(task="grasp", mode="realtime", noise=0.0, out="", **SIZE)
+    for spec in graph("demonstrate", options):
+        if spec.name != "recorder":
+            ros.start(spec.executable, **spec.parameters)
+    commander.connect()
+
+    def fingers() -> np.ndarray:
+        states = commander.heard[JOINT_STATES][-1]
+        return np.array([a for name, a in zip(states.name, states.position) if "finger" in name])
+
+    ros.wait_for(lambda: fingers().any(), "the hand to close")
+    assert commander.outcome.reason == "in hand" and commander.outcome.episode == 0
+    assert all(answer.success for answer in ros.probe.calls("sim/reset", 2))
+    ros.wait_for(lambda: commander.outcome.episode == 1, "the next episode")
+    ros.wait_for(lambda: not fingers().any(), "the open hand")
+    ros.wait_for(lambda: commander.outcome.success, "a grasp in the next episode")
+    assert commander.outcome.episode == 1 and fingers().any(), "no second reset came behind"
+    reasons = [o.reason for _, o in commander.outcomes() if o.episode == 1]
+    assert "in hand" in reasons and reasons[-1] == "success"
+    assert {tuple(msg.joint_names) for msg in hand} == {SPEC.finger_joints}
 
 
 def follows_on(commander: Commander) -> None:

@@ -12,6 +12,9 @@ import yaml
 from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput, Missing
 from vd_policy.base.resources import resource
+from vd_policy.messages.outcome import Outcome
+from vd_policy.nodes.expert import Demonstrator, ExpertNodeSettings
+from vd_policy.nodes.realtime import RealTime
 from vd_policy.sim.bullet import load_bullet
 from vd_policy.sim.env import ArmEnv
 
@@ -114,6 +117,37 @@ def test_a_target_beyond_the_largest_step_or_a_joint_limit_moves_the_arm_no_fart
         *_, info = env.step(np.array([0.0, 0.0, -0.5, -1.0, 0.0, 0.0]))
         reasons.append(info["reason"])
     assert env.q[2] == env.robot.lower_rad[2] and "limit:j2n6s300_joint_3" in reasons
+
+
+@BOTH_TASKS
+def test_by_the_clock_a_decision_moves_the_arm_no_farther_than_the_largest_step(task: str) -> None:
+    """FAULTS 16."""
+    env = ArmEnv(task, **SMALL)
+    world = RealTime(env, seed=0)
+    world.judge(0)
+    world.follow(env.q + np.array([3.0, 0.0, 0.0, -9.0, 0.0, 0.0]))
+    for _ in range(100):
+        world.advance(0.1)
+    assert np.allclose(world.q - env.robot.home_rad, env.settings.max_step_rad * np.array([1, 0, 0, -1, 0, 0]))
+
+
+def test_a_grasp_that_no_approach_reaches_is_refused_and_not_begun() -> None:
+    """FAULTS 38: here the hand would have to go through the cup."""
+    env = ArmEnv("grasp", **SMALL, overrides={"target_height_m": 0.0})
+    with pytest.raises(BadInput, match="cup_region_m"):
+        env.reset(seed=0)
+    with pytest.raises(BadInput, match="within reach"):
+        env.reset(options={"cup": (0.5, 0.1, 0.0)})
+
+
+@BOTH_TASKS
+def test_the_expert_gives_no_answer_for_a_cup_out_of_reach(task: str) -> None:
+    """FAULTS 38."""
+    expert = Demonstrator(ExpertNodeSettings(task=task))
+    outcome = Outcome(task, 0, 0, 0.0, 1.0, False, False, "", False, False, 3, (0.65, 0.35, 0.0))
+    with pytest.raises(BadInput, match="within reach"):
+        expert.answer(1, np.array(load_robot().home_rad), outcome)
+    expert.close()
 
 
 def test_a_missing_pybullet_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

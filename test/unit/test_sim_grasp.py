@@ -112,15 +112,29 @@ COLLISIONS = {
 }
 
 
-@pytest.mark.parametrize("stage", COLLISIONS)
-def test_a_collision_at_any_stage_of_the_approach_costs_25_and_ends_the_episode(stage: str) -> None:
+IN_EARNEST = ("driving into the table", "coming from above, off the axis")
+"""Stages that go as well where a cup gives way: one from beside falls, and too deep means that the cup was gripped."""
+
+
+@pytest.mark.parametrize(("stage", "motion"), [*((s, "kinematic") for s in COLLISIONS),
+                                               *((s, "position") for s in IN_EARNEST)])  # fmt: skip
+def test_a_collision_at_any_stage_of_the_approach_costs_25_and_ends_the_episode(stage: str, motion: str) -> None:
     way, link, other = COLLISIONS[stage]
-    env = grasping(overrides={"end_on_success": False})
+    env = grasping(motion=motion, overrides={"end_on_success": False})
     env.reset(seed=0, options={"cup": CUP})
     targets = [hand_at(env, offset) for offset in way]
     reward, terminated, info = drive(env, targets[0], *targets[1:])
     assert terminated and info["failure"] and not info["success"] and reward == -26.0
     assert link in info["reason"] and info["reason"].endswith(":" + other)
+
+
+def test_a_hand_that_comes_down_turned_touches_the_cup_with_a_finger(env: ArmEnv) -> None:
+    env.reset(seed=0, options={"cup": CUP})
+    turned = env.goals()[0] + np.array([0.0, 0.0, 0.0, 0.0, 0.8, 0.0])
+    start, end = hand_at(env, (0.0, 0.0, 0.22), turned), hand_at(env, (0.0, 0.0, 0.08), turned)
+    assert env._probe.contact_beside(start, CUP) is None
+    reward, terminated, info = drive(env, start, end)
+    assert terminated and reward == -26.0 and "finger" in info["reason"] and info["reason"].endswith(":cup")
 
 
 def test_a_collision_of_the_arm_with_itself_counts_too(env: ArmEnv) -> None:
