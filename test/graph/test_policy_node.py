@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from ros_graph import LEARNER, RosGraph
+from ros_graph import LATCHED, RosGraph
 from sensor_msgs.msg import Image, JointState
 from stand_in import HOME, SPEC
 from std_msgs.msg import UInt8MultiArray
@@ -40,12 +40,13 @@ def test_rollouts_through_the_graph_equal_those_in_process_and_weights_are_swapp
     """Before the swap the first policy's episodes, after it the second's, none lost in between."""
     first, second = small_policy(seed=1), small_policy(seed=2)
     heard = ros.probe.listen(UInt8MultiArray, ROLLOUT)
-    ros.start("policy", run=saved(tmp_path / "run", first), lockstep=True, rollouts=True, explore=True)
+    ros.start("policy", run=saved(tmp_path / "run", first), lockstep=True, rollouts=True, explore=True,
+              learner_timeout_s=0.0)  # fmt: skip
     ros.start("safety", lockstep=True)
     ros.wait_for(lambda: ros.probe.node.count_publishers(ROLLOUT), "the policy node")
     ros.start("sim", image_height=16, image_width=16, seed=SEED)
     ros.wait_for(lambda: len(heard) >= 2, "two rollouts")
-    weights = ros.probe.publisher(UInt8MultiArray, WEIGHTS, LEARNER)
+    weights = ros.probe.publisher(UInt8MultiArray, WEIGHTS, LATCHED)
     manifest = {**policy_manifest(second), "weight_version": 9}
     weights.publish(encode_blob(RclpyFactory(), pack_weights(policy_tensors(second), manifest)))
     episodes: list[Episode] = []
@@ -128,13 +129,14 @@ def test_a_policy_that_outruns_its_learner_waits_for_weights_between_episodes(ro
     """Rollouts from long outdated weights would only be dropped."""
     policy, status = small_policy(), ros.probe.diagnostics()
     heard = ros.probe.listen(UInt8MultiArray, ROLLOUT)
-    ros.start("policy", run=saved(tmp_path / "run", policy), lockstep=True, rollouts=True, lead_steps=30)
+    ros.start("policy", run=saved(tmp_path / "run", policy), lockstep=True, rollouts=True, lead_steps=30,
+              learner_timeout_s=0.0)  # fmt: skip
     ros.start("safety", lockstep=True)
     ros.start("sim", image_height=16, image_width=16, seed=SEED)
     ros.wait_for(lambda: "waiting for the learner" in status("policy").get("message", ""), "the policy to wait")
     steps = [len(unpack_episode(decode_blob(message))) for message in heard]
     assert sum(steps[:-1]) < 30 <= sum(steps), "an episode was begun after the lead was used up"
-    weights = ros.probe.publisher(UInt8MultiArray, WEIGHTS, LEARNER)
+    weights = ros.probe.publisher(UInt8MultiArray, WEIGHTS, LATCHED)
     manifest = {**policy_manifest(policy), "weight_version": 0, COLLECTED: {"/policy": sum(steps)}}
     weights.publish(encode_blob(RclpyFactory(), pack_weights(policy_tensors(policy), manifest)))
     ros.wait_for(lambda: len(heard) > len(steps), "a rollout after the learner's answer")

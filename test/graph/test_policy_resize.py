@@ -46,7 +46,7 @@ def observation(make: MessageFactory, step: int) -> dict[str, Any]:
 
 def online(ros: RosGraph, run: str, fit: str) -> dict[str, np.ndarray]:
     """What the network of a policy node was given, from its rollout."""
-    ros.start("policy", run=run, lockstep=True, rollouts=True, resize=fit)
+    ros.start("policy", run=run, lockstep=True, rollouts=True, learner_timeout_s=0.0, resize=fit)
     rollouts = ros.probe.listen(UInt8MultiArray, ROLLOUT)
     commands = ros.probe.listen(JointTrajectory, COMMAND)
     ros.wait_for(lambda: ros.probe.node.count_publishers(ROLLOUT), "the policy node")

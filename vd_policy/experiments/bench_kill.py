@@ -79,15 +79,16 @@ def bench_kill(
                 if void > trials:
                     raise VdPolicyError(f"bench kill: the arm does not move when the {name} is killed")
             found.append(times)
-        figures |= {f"{name}_{key}": value for key, value in _summary(VICTIMS[name], found, void).items()}
+        summed = {**summary(found, VICTIMS[name].timeout_s), "void": void}
+        figures |= {f"{name}_{key}": value for key, value in summed.items()}
     return figures
 
 
-def _summary(victim: Victim, found: list[tuple[float, float]], void: int) -> dict[str, float]:
+def summary(found: list[tuple[float, float]], timeout_s: float) -> dict[str, float]:
+    """Figures of some trials: of each the seconds from the kill to the last command and to the last motion."""
     commands, motions = np.array(found).T
-    in_time = np.maximum(commands, motions) <= victim.timeout_s + ALLOWANCE_S
-    figures: dict[str, float] = {"trials": len(found), "stopped_in_time": int(in_time.sum()), "void": void,
-                                 "timeout_s": victim.timeout_s}  # fmt: skip
+    in_time = np.maximum(commands, motions) <= timeout_s + ALLOWANCE_S
+    figures: dict[str, float] = {"trials": len(found), "stopped_in_time": int(in_time.sum()), "timeout_s": timeout_s}
     for key, values in (("last_command", commands), ("last_motion", motions)):
         figures |= {f"{key}_p50_s": float(np.median(values)), f"{key}_max_s": float(values.max())}
     return figures

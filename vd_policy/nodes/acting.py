@@ -40,7 +40,7 @@ class ActingSettings(ObserverSettings):
     lead_steps: int = setting(400, "lockstep: steps sent to a learner before waiting for its next weights; 0: never",
                               minimum=0)  # fmt: skip
     learner_timeout_s: float = setting(
-        1.0, "with rollouts: hold when the learner has been gone for this long, at least its lease_s; 0: go on without",
+        1.0, "with rollouts: hold when the learner is gone for this long, at least its lease_s; 0: act without one",
         minimum=0,
     )  # fmt: skip
     backend: str = setting("torch", "what runs the network", choices=("torch", "onnx"))

@@ -19,7 +19,8 @@ from vd_policy.nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from vd_policy.nodes.ros import advertise
 from vd_policy.policy.checkpoint import Run
 
-ABANDONED = "holding: the learner is gone; start one, or deactivate and activate to go on without"
+ALONE = (WARN, "waiting for a learner; with learner_timeout_s 0 none is needed")
+ABANDONED = (ERROR, "holding: the learner is gone; start one again")
 CONNECT_S = 3.0
 LAST_WORDS_S = 2.0
 """How long a policy that ends waits for its last rollout to be acknowledged."""
@@ -30,8 +31,8 @@ class LockstepActing(Acting):
 
     Noise comes from the episode's own seed. With rollouts new weights are taken between two episodes, so that one
     version acted throughout each; without, between two steps. A policy that outruns its learner waits before the next
-    episode: rollouts from weights that are long outdated would only be dropped. One whose learner is gone falls silent
-    at once, until a learner is there again or it is activated anew.
+    episode: rollouts from weights that are long outdated would only be dropped. Without a learner it is silent, and
+    when its learner dies it falls silent in the middle of the episode.
     """
 
     def __init__(self, node: Node, settings: ActingSettings, run: Run, diagnostics: Diagnostics) -> None:
@@ -45,6 +46,7 @@ class LockstepActing(Acting):
         self._weights.on_progress = self._lead.collect
         self._weights.on_alive = self._count_learners
         self._learners, self._led = 0, False
+        self._needs_learner = settings.rollouts and settings.learner_timeout_s > 0
         self._heard, self._asked_s = False, 0.0
         self.listen()
 
@@ -52,9 +54,8 @@ class LockstepActing(Acting):
         return self.spec.rate_hz
 
     def activate(self) -> None:
-        """Give the answer that the simulator waits for, if need be without the learner of before."""
+        """Give the answer that the simulator waits for."""
         super().activate()
-        self._led = self._learners > 0
         self.on_repeat()
 
     def close(self) -> None:
@@ -70,7 +71,7 @@ class LockstepActing(Acting):
 
     def on_repeat(self) -> None:
         """Say the answer again, or give the one that is still owed."""
-        if self._answer is not None and self.may_act() and not self._abandoned:
+        if self._answer is not None and self.may_act() and not self._alone:
             self._command.publish(self._answer)
             self._diagnostics.counts["repeats"] += 1
         elif self._answer is None:
@@ -82,8 +83,8 @@ class LockstepActing(Acting):
         self.meter.pause()
 
     def watch(self, now_s: float) -> None:
-        if self._abandoned:
-            self._diagnostics.state(ERROR, ABANDONED)
+        if self._alone:
+            self._diagnostics.state(*(ABANDONED if self._led else ALONE))
             return
         if self._open is not None:
             self._respond()
@@ -98,7 +99,7 @@ class LockstepActing(Acting):
 
     def _respond(self) -> None:
         whole = self._open
-        if whole is None or not self.may_act() or self._abandoned:
+        if whole is None or not self.may_act() or self._alone:
             return
         outcome = whole.values["outcome"]
         if not self._prepared((outcome.episode, outcome.seed)):
@@ -132,13 +133,12 @@ class LockstepActing(Acting):
         return self._heard
 
     def _count_learners(self, learners: int) -> None:
-        if self._rollouts is not None and self.settings.learner_timeout_s:
-            self._learners, self._led = learners, self._led or learners > 0
+        self._learners, self._led = learners, self._led or learners > 0
 
     @property
-    def _abandoned(self) -> bool:
-        """A learner was there and is gone."""
-        return self._led and not self._learners
+    def _alone(self) -> bool:
+        """There is no learner for the rollouts."""
+        return self._needs_learner and not self._learners
 
     def _must_wait(self) -> bool:
         """The policy is as far ahead as may be of a learner that is there."""
