@@ -43,6 +43,7 @@ class DemoSettings:
     image_size: int = setting(64, "rows and columns of the camera's images [px]", minimum=16, maximum=512)
     samples: int = setting(1500, "demonstrated state-label pairs", minimum=50)
     noise: float = setting(0.25, "standard deviation of the expert's noise [rad], eq. 6", minimum=0.0)
+    cloning: str = setting("vd", "recipe of the cloning: a name in config/recipes, or a YAML file")
     epochs: int = setting(60, "passes over the demonstrations", minimum=1)
     initial_std: float = setting(0.1, "standard deviation that exploration starts with [actions]", minimum=0.0)
     deploy_episodes: int = setting(20, "episodes that the deployed policy is watched for", minimum=1)
@@ -136,8 +137,8 @@ class Demo:
     def pretrain(self) -> str:
         """a two-stream network is cloned from the bags with variational dropout"""
         s = self.settings
-        recipe = load_recipe("vd", {"epochs": s.epochs, "policy.initial_std": s.initial_std})
-        settings = build(PretrainSettings, recipe.settings, "recipe vd")
+        recipe = load_recipe(s.cloning, {"epochs": s.epochs, "policy.initial_std": s.initial_std})
+        settings = build(PretrainSettings, recipe.settings, f"recipe {s.cloning}")
         with tqdm(desc="      cloning", unit="step", disable=None, leave=False) as bar:
             _, figures = pretrain(Dataset(self.bags), settings, self.out / "cloned", seed=s.seed,
                                   progress=lambda done, total, _: _advance(bar, done, total))  # fmt: skip

@@ -1,0 +1,49 @@
+"""The demo's settings by task, and what it says at its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from vd_policy.base.errors import BadInput
+from vd_policy.base.resources import resource
+from vd_policy.cli.main import main
+from vd_policy.experiments.demo import DemoResult, load_demo
+from vd_policy.experiments.demo_report import verdict
+from vd_policy.experiments.evaluate import Evaluation, Played
+from vd_policy.learning.recipe import load_recipe
+from vd_policy.sim.tasks import load_task
+
+TASKS = sorted(path.stem for path in resource("config", "demos").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_demo_names_a_task_and_recipes_that_are_there(task: str) -> None:
+    settings = load_demo(task, {})
+    assert load_task(settings.task).task == task and task in settings.goal
+    assert load_recipe(settings.cloning).method == "pretrain" and load_recipe(settings.recipe).method == "trpo"
+
+
+def test_both_tasks_have_a_demo_and_what_is_asked_for_counts_more_than_its_file() -> None:
+    assert {"reach", "grasp"} <= set(TASKS)
+    assert load_demo("grasp", {"samples": 77}).samples == 77
+    assert load_demo("grasp", {}).noise < 0.1 < load_demo("reach", {}).noise
+
+
+def test_an_unknown_demo_and_a_wrong_setting_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--task", "juggle"]) == 2
+    shown = capsys.readouterr().err
+    assert "juggle" in shown and "grasp.yaml, reach.yaml" in shown and shown.count("\n") == 1
+    with pytest.raises(BadInput, match="noise"):
+        load_demo("grasp", {"noise": -1.0})
+
+
+def played(successes: int) -> Evaluation:
+    return Evaluation(tuple(Played(i, (0.5, 0.0), i < successes, "success", 3, 1.0) for i in range(20)))
+
+
+@pytest.mark.parametrize(("final", "words"), [(18, "clearly more often"), (2, "NOT clearly more often")])
+def test_the_verdict_is_about_the_tasks_own_goal(final: int, words: str) -> None:
+    result = DemoResult(load_demo("grasp", {}))
+    result.evaluations = {"improved": played(final), "untrained": played(0)}
+    assert f"grasp the cup {words}" in verdict(result)
+    assert result.reached == (final == 18)
