@@ -75,3 +75,22 @@ def test_closing_the_slot_wakes_its_reader() -> None:
     slot.close()
     reader.join(10)
     assert answers == [None]
+
+
+def test_a_loop_may_be_looked_at_from_another_thread_while_it_begins_a_section() -> None:
+    meter, over = DeadlineMeter(0.010), threading.Event()
+
+    def loop() -> None:
+        for i in range(3000):
+            with meter.section(str(i % 500)):
+                pass
+            meter.tick()
+            if i % 500 == 499:
+                meter.reset()
+        over.set()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    while not over.is_set():
+        meter.summary()
+    thread.join()
