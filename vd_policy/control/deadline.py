@@ -21,8 +21,8 @@ class DeadlineMeter:
         period_s: a cycle that takes longer missed its deadline.
         clock: seconds, monotonic.
 
-    One cycle: any number of ``with meter.section("infer"):`` blocks, then ``tick()``. One thread runs the loop; `reset`,
-    `pause` and `summary` may be called from another.
+    One cycle: any number of ``with meter.section("infer"):`` blocks, then ``tick()``. One thread runs the loop; another
+    may call `reset`, `pause` and `summary`.
     """
 
     def __init__(self, period_s: float, clock: Callable[[], float] = time.monotonic) -> None:
