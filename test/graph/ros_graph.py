@@ -24,7 +24,7 @@ from std_srvs.srv import Trigger
 
 from vd_policy.graph.process import NodeSpec, command, environment
 
-DEADLINE_S = 40.0
+DEADLINE_S = 90.0
 RELIABLE = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
