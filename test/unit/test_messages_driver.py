@@ -30,6 +30,18 @@ def test_what_is_read_is_what_was_sent_and_counts_as_configured() -> None:
     assert driver.reader().read(msg).tolist() == q.tolist()
 
 
+def test_a_joint_that_turns_without_end_is_read_near_home_wherever_its_driver_wraps_it() -> None:
+    driver = DriverJoints(JOINTS, MIRRORED, {"a": 4.8, "b": 3.14})
+    home = np.array([4.8, 3.14, 1.0])
+    for turned in ((0.0, 0.0), (1.0, -1.0), (-3.0, 2.0)):
+        wrapped = home + 2 * np.pi * np.array([*turned, 0.0]) + 0.3
+        msg = encode_joints(FACTORIES[0], driver.names, driver.to_driver(wrapped), 1)
+        assert driver.reader().read(msg) == pytest.approx(home + 0.3)
+    for bad in (np.nan, np.inf):
+        msg = encode_joints(FACTORIES[0], driver.names, np.array([bad, 0.0, 0.0]), 1)
+        assert not np.isfinite(driver.reader().read(msg)[0])
+
+
 def test_without_differences_every_bit_stays() -> None:
     q = np.random.default_rng(0).normal(size=3)
     driver = DriverJoints(JOINTS)

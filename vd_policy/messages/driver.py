@@ -16,17 +16,25 @@ class DriverJoints:
     Args:
         joints: the arm's joints as the URDF names them, J of them.
         differing: those that the driver names or counts otherwise, by the URDF's name.
+        around_rad: as for `JointReader`, by the URDF's name.
     """
 
-    def __init__(self, joints: Sequence[str], differing: Mapping[str, DriverJoint] | None = None) -> None:
+    def __init__(
+        self,
+        joints: Sequence[str],
+        differing: Mapping[str, DriverJoint] | None = None,
+        around_rad: Mapping[str, float] | None = None,
+    ) -> None:
         entries = [(differing or {}).get(joint, DriverJoint()) for joint in joints]
         self.names = tuple(entry.name or joint for joint, entry in zip(joints, entries))
         self._sign = np.array([entry.sign for entry in entries])
         self._offset = np.array([entry.offset_rad for entry in entries])
+        self._around = {name: (around_rad or {})[j] for j, name in zip(joints, self.names) if j in (around_rad or {})}
 
     def reader(self) -> JointReader:
         """Reads the driver's joint states as the arm's angles."""
-        return JointReader(self.names, dict(zip(self.names, self._sign)), dict(zip(self.names, self._offset)))
+        return JointReader(self.names, dict(zip(self.names, self._sign)), dict(zip(self.names, self._offset)),
+                           self._around)  # fmt: skip
 
     def to_driver(self, q: np.ndarray) -> np.ndarray:
         """The arm's angles q [rad], (J,), as the driver counts them."""

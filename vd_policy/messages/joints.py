@@ -34,6 +34,8 @@ class JointReader:
         names: the joints wanted, in the order wanted.
         signs: per joint -1 or 1, for a driver that counts a joint the other way; 1 where not named.
         offsets_rad: per joint [rad], added after the sign; 0 where not named.
+        around_rad: per joint that turns without end, an angle [rad] to within half a turn of which readings are brought:
+            drivers wrap such joints where they like, and a network knows one turn only.
     """
 
     def __init__(
@@ -41,15 +43,17 @@ class JointReader:
         names: Sequence[str],
         signs: Mapping[str, float] | None = None,
         offsets_rad: Mapping[str, float] | None = None,
+        around_rad: Mapping[str, float] | None = None,
     ) -> None:
         self.names = tuple(names)
-        for option, given in (("signs", signs), ("offsets_rad", offsets_rad)):
+        for option, given in (("signs", signs), ("offsets_rad", offsets_rad), ("around_rad", around_rad)):
             if unknown := sorted(set(given or {}) - set(self.names)):
                 raise BadInput(f"joint {option}", unknown, "joints " + ", ".join(self.names), "correct the names")
         self._sign = np.array([(signs or {}).get(n, 1.0) for n in self.names])
         if not np.isin(self._sign, (-1.0, 1.0)).all():
             raise BadInput("joint signs", dict(signs or {}), "-1 or 1", "correct the sign")
         self._offset = np.array([(offsets_rad or {}).get(n, 0.0) for n in self.names])
+        self._around = np.array([(around_rad or {}).get(n, np.nan) for n in self.names])
         self._order: tuple[list[str], np.ndarray] | None = None
 
     def read(self, msg: Any) -> np.ndarray:
@@ -61,7 +65,9 @@ class JointReader:
         positions = as_array(msg.position, np.float64)
         if len(positions) != len(msg.name):
             raise BadInput("joint_states positions", len(positions), f"{len(msg.name)}, one a name", "check the driver")
-        return positions[self._columns(msg.name)] * self._sign + self._offset
+        q = positions[self._columns(msg.name)] * self._sign + self._offset
+        turns = np.nan_to_num(np.round((q - self._around) / (2 * np.pi)), posinf=0.0, neginf=0.0)
+        return q - 2 * np.pi * turns
 
     def _columns(self, given: Sequence[str]) -> np.ndarray:
         """Where each wanted joint stands; remembered, since a driver keeps its order."""

@@ -43,14 +43,18 @@ class ObserverSettings(WatchSettings):
 
 
 def driver_of(spec: ObservationSpec, settings: ObserverSettings) -> DriverJoints:
-    """The joints as the driver counts them; in lockstep the simulator is the driver, and counts as the URDF does."""
+    """The joints as the driver counts them; in lockstep the simulator is the driver, and counts as the URDF does.
+
+    Joints that turn without end are brought near home, where training saw them.
+    """
     if settings.lockstep or not settings.robot:
         return DriverJoints(spec.joints)
     robot = load_robot(settings.robot)
     if robot.joints != tuple(spec.joints):
         raise BadInput("robot", settings.robot, "an arm with joints " + ", ".join(spec.joints) + ", as in training",
                        "deploy the run on the arm it was trained for")  # fmt: skip
-    return DriverJoints(robot.joints, robot.driver_joints)
+    endless = {j: home for j, home, turns in zip(robot.joints, robot.home_rad, robot.continuous) if turns}
+    return DriverJoints(robot.joints, robot.driver_joints, endless)
 
 
 class Observer:
