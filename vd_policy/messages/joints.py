@@ -34,8 +34,8 @@ class JointReader:
         names: the joints wanted, in the order wanted.
         signs: per joint -1 or 1, for a driver that counts a joint the other way; 1 where not named.
         offsets_rad: per joint [rad], added after the sign; 0 where not named.
-        around_rad: per joint that turns without end, an angle [rad]; readings are brought within half a turn of it, since
-            drivers wrap such joints where they like, and a network knows one turn only.
+        around_rad: per joint that turns without end, an angle [rad]; readings are brought within half a turn of it,
+            since drivers wrap such joints where they like, and a network knows one turn only.
     """
 
     def __init__(
