@@ -68,6 +68,12 @@ def test_a_stale_or_impossible_hand_command_is_refused(arm: ArmWithHand, age_s: 
     assert arm.hand.refusals["unusable"] == 1
 
 
+@pytest.mark.parametrize("duration_s", [0.0, 1e6, np.nan])
+def test_a_hand_command_cannot_hold_the_arm_up_for_ever(arm: ArmWithHand, duration_s: float) -> None:
+    """FAULTS 16."""
+    assert "time_from_start" in arm.grip(duration_s=duration_s).refused
+
+
 def test_of_two_nodes_that_command_the_hand_the_second_is_refused_and_both_are_named(arm: ArmWithHand) -> None:
     """FAULTS 23."""
     arm.grip(sender="/gripper")

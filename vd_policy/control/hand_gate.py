@@ -13,6 +13,10 @@ from vd_policy.control.gate import Command, Gate, State
 from vd_policy.control.hand import HandJoints
 
 
+LONGEST_S = 10.0
+"""The arm is held for as long as a command for the hand may take; no hand needs more."""
+
+
 @dataclass(frozen=True)
 class HandDecision:
     """What to send to the hand's controller now, if anything."""
@@ -67,6 +71,8 @@ class HandGate:
         if not self._arm.trusts_joints(now_s):
             return self._refuse("joints not fresh", "no fresh joint states")
         wrong = self._arm.unusable(command, self._stamps, len(self.joints.names), clock_ns)
+        if not wrong and command.duration_s > LONGEST_S:
+            wrong = f"time_from_start is {command.duration_s} s, at most {LONGEST_S:g} s"
         if wrong:
             return self._refuse("unusable", wrong)
         return self._pass_on(command)
