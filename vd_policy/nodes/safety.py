@@ -1,8 +1,8 @@
 """The safety node: the only one that reaches the controller.
 
-It passes commands on through `vd_policy.control.gate.Gate`, for the hand through `control.hand_gate.HandGate`, and halts
-the arm when anything is amiss. Every command it sends is a single point, so that even if this process dies the controller
-comes to rest at most one decision period later.
+It passes commands on through `vd_policy.control.gate.Gate`, for the hand through `control.hand_gate.HandGate`, and
+halts the arm when anything is amiss. Every command it sends is a single point, so that even if this process dies the
+controller comes to rest at most one decision period later.
 """
 
 from __future__ import annotations
