@@ -15,6 +15,9 @@ PATIENCE_S = 15.0
 class Processes:
     """Starts nodes and, as a context manager, ends whatever of them still runs.
 
+    Each gets a session of its own: an interrupt at the terminal comes to them through `__exit__` alone, and Linux
+    shares a busy machine out by sessions.
+
     Args:
         nodes: what to start.
         folder: for their parameters and output.
@@ -26,8 +29,9 @@ class Processes:
         for node in nodes:
             with open(self._log(node.name), "wb") as log:
                 self._running[node.name] = subprocess.Popen(
-                    command(node, folder / f"{node.name}.yaml"), env=environment(), stdout=log, stderr=log
-                )
+                    command(node, folder / f"{node.name}.yaml"), env=environment(), stdout=log, stderr=log,
+                    start_new_session=True,
+                )  # fmt: skip
 
     def __getitem__(self, name: str) -> subprocess.Popen[bytes]:
         return self._running[name]
