@@ -13,6 +13,7 @@ from vd_policy.learning.metrics import Metrics
 from vd_policy.learning.pretrain import observation_spec, pretrain
 from vd_policy.policy.actor import GaussianActor
 from vd_policy.policy.checkpoint import load_metrics, load_run, load_training
+from vd_policy.policy.export import random_observation
 from vd_policy.policy.layers import regularised_layers
 
 
@@ -104,3 +105,26 @@ def test_curves_survive_csv_to_the_bit():
     metrics.log(400, {"rollout/return": -1e-12, "train/trpo/kl": 0.01})
     again = Metrics(metrics.csv())
     assert again.rows == metrics.rows and again.csv() == metrics.csv()
+
+
+def test_the_step_size_falls_to_nothing_over_the_last_part_where_that_is_asked_for():
+    falling = Cloning(tiny_policy(), CloningSettings(decay=0.5, learning_rate=0.01), samples=50, steps=100, seed=0)
+    constant = Cloning(tiny_policy(), CloningSettings(learning_rate=0.01), samples=50, steps=100, seed=0)
+    sizes = []
+    for step in (0, 50, 75, 99):
+        falling.step_count = constant.step_count = step
+        sizes.append(falling.step_size)
+        assert constant.step_size == 0.01
+    assert sizes == pytest.approx([0.01, 0.01, 0.005, 0.0002])
+
+
+def test_a_falling_step_size_moves_the_weights_less():
+    obs, labels = random_observation(tiny_policy().spec, 8, seed=0), torch.zeros(8, tiny_policy().spec.action_size)
+    moves = []
+    for decay in (None, 0.5):
+        cloning = Cloning(tiny_policy(), CloningSettings(decay=decay, method="none"), samples=8, steps=100, seed=0)
+        cloning.step_count = 99
+        before = cloning.policy.mean.head.weight.detach().clone()
+        cloning.step(obs, labels)
+        moves.append(float((cloning.policy.mean.head.weight - before).abs().max()))
+    assert 0.0 < moves[1] < 0.05 * moves[0]

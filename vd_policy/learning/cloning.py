@@ -28,6 +28,8 @@ class CloningSettings:
     epochs: int = setting(200, "passes over the training samples", minimum=1)
     batch: int = setting(100, "samples of one Adam step", minimum=1)
     learning_rate: float = setting(1e-3, "Adam's step size", minimum=0.0)
+    decay: float | None = setting(None, "share of the steps, the last ones, in which Adam's step size falls to 0",
+                                  minimum=0.01, maximum=1.0)  # fmt: skip
     likelihood_std: float = setting(0.1, "sigma_psi of the likelihood, fixed [action units]", minimum=1e-3)
     kl_warmup: float = setting(0.4, "share of all steps in which the KL's weight rises to 1", minimum=0.0, maximum=1.0)
     l2_weight: float = setting(1e-4, "weight of the sum of squares in units of the mean squared error", minimum=0.0)
@@ -77,6 +79,8 @@ class Cloning:
             )
         self._optimizer.zero_grad()
         loss.backward()
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.step_size
         self._optimizer.step()
         self.step_count += 1
         return {"loss": float(loss.detach()), "nll": float(nll.detach()), "penalty": float(penalty.detach())}
@@ -84,6 +88,12 @@ class Cloning:
     def nll(self, mean: Tensor, labels: np.ndarray | Tensor) -> Tensor:
         """Mean negative log-likelihood of labels (M, A) under N(mean, likelihood_std): -L_D / N of eq. 3, a scalar."""
         return -log_prob(torch.as_tensor(labels), mean, self._std.expand_as(mean)).mean()
+
+    @property
+    def step_size(self) -> float:
+        """Adam's; constant until the last `decay` of the steps."""
+        left = 1.0 - self.step_count / self._steps
+        return self.settings.learning_rate * (min(1.0, left / self.settings.decay) if self.settings.decay else 1.0)
 
     @property
     def kl_weight(self) -> float:

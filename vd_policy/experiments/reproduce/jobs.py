@@ -72,7 +72,7 @@ class CloneJob:
         """Of cloning: a name in config/recipes; an untrained network takes its shape from one."""
         if self.method == UNTRAINED:
             return "none"
-        return "vd_grasp" if (self.method, self.task) == ("vd", GRASP) else self.method
+        return f"{self.method}_grasp" if self.task == GRASP else self.method
 
     def demonstration(self) -> DemonstrationSettings:
         """What the expert shows."""
