@@ -163,8 +163,12 @@ def test_nan_for_the_hand_latches_the_stop_and_nothing_reaches_the_hand_until_th
     hand.graph.wait_for(lambda: hand.count("hand refused stopped") == 1, "the refusal")
     assert len(hand.heard) == count
     assert hand.graph.probe.call("safety/reset").success
-    hand.grip(HAND.closed_rad)
-    hand.graph.wait_for(lambda: len(hand.heard) > count, "the command after the reset")
+
+    def gripped() -> bool:
+        hand.grip(HAND.closed_rad)  # again where the joint states of a busy machine are too old
+        return len(hand.heard) > count
+
+    hand.graph.wait_for(gripped, "the command after the reset")
 
 
 def test_a_safety_node_without_a_hand_to_guard_refuses_to_start_as_if_it_had_one(ros: RosGraph) -> None:

@@ -26,7 +26,7 @@ from vd_policy.policy.gaussian import PolicySettings, new_policy
 from vd_policy.policy.network import NetworkSettings
 from vd_policy.policy.variational import LOG_ALPHA_LIMIT
 
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 180.0
 
 
 @pytest.fixture(scope="module")
