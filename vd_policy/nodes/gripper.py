@@ -24,7 +24,7 @@ from vd_policy.nodes.diagnostics import OK, Diagnostics
 from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.ros import LOSSLESS_DEPTH, RclpyFactory, advertise, run, serve, subscribe
 
-WORDS = {None: "waiting for an outcome or an operator", False: "open", True: "closed"}
+WORDS = {False: "open", True: "closed"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class GripperNode(Node):
         subscribe(self, OUTCOME, self._on_outcome)
         serve(self, "gripper/open", partial(self._order, False))
         serve(self, "gripper/close", partial(self._order, True))
-        self._diagnostics.state(OK, WORDS[None])
+        self._diagnostics.state(OK, "waiting for an outcome or an operator")
 
     def _on_outcome(self, msg: Any) -> None:
         try:
@@ -64,6 +64,7 @@ class GripperNode(Node):
     def _order(self, closed: bool) -> str:
         """An operator's word."""
         self._hand.closed = closed
+        self.get_logger().info(f"{WORDS[closed]}: an operator says so")
         stamp = self._stamp_ns if self.settings.lockstep else self.get_clock().now().nanoseconds
         self._say(closed, stamp)
         return f"{WORDS[closed]}, if the safety node lets it through"
@@ -73,7 +74,8 @@ class GripperNode(Node):
                                                 self.settings.moving_s, stamp,
                                                 self.get_fully_qualified_name()))  # fmt: skip
         self._diagnostics.counts["commands"] += 1
-        self._diagnostics.state(OK, WORDS[closed])
+        self._diagnostics.values["hand"] = WORDS[closed]
+        self._diagnostics.state(OK, "commanding the hand")
 
 
 def main(args: list[str] | None = None) -> int:
