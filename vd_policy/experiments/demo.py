@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.base.progress import ProgressBar
 from vd_policy.base.resources import named_or_path
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import build, load_yaml, setting
@@ -139,9 +139,9 @@ class Demo:
         s = self.settings
         recipe = load_recipe(s.cloning, {"epochs": s.epochs, "policy.initial_std": s.initial_std})
         settings = build(PretrainSettings, recipe.settings, f"recipe {s.cloning}")
-        with tqdm(desc="      cloning", unit="step", disable=None, leave=False) as bar:
+        with ProgressBar("step", title="      cloning") as bar:
             _, figures = pretrain(Dataset(self.bags), settings, self.out / "cloned", seed=s.seed,
-                                  progress=lambda done, total, _: _advance(bar, done, total))  # fmt: skip
+                                  progress=lambda done, total, _: bar.reach(done, total))  # fmt: skip
         self.result.pretraining = figures | {"metrics_csv": load_metrics(self.out / "cloned")}
         return f"{figures['steps']} steps, negative log-likelihood {figures['nll']:.2f}"
 
@@ -193,7 +193,7 @@ class Demo:
         }
         s = self.settings
         total = s.episodes * len(subjects)
-        with tqdm(total=total, desc="      played", unit="episode", disable=None, leave=False) as bar:
+        with ProgressBar("episode", total, "      played") as bar:
             for name, (subject, explore) in subjects.items():
                 request = Request(subject, s.seed, explore, s.image_size, {"task": s.task})
                 self.result.evaluations[name] = carry_out(request, s.episodes, workers=s.workers, progress=bar.update)
@@ -250,8 +250,3 @@ def _summary(directory: Path) -> dict[str, Any]:
         "episodes": len(reports),
         "successes": sum(r.success for r in reports),
     }
-
-
-def _advance(bar: Any, done: int, total: int) -> None:
-    bar.total = total
-    bar.update(done - bar.n)

@@ -102,7 +102,6 @@ class SimNode(Node):
             raise Finished
 
     def close(self) -> None:
-        self._drive.close()
         self._env.close()
 
 
@@ -146,9 +145,6 @@ class LockstepDrive:
         if time.monotonic() - self._told_s >= self._settings.republish_s:
             self._node.count("repeats")
             self._tell()
-
-    def close(self) -> None:
-        """Nothing to free: the environment is the node's."""
 
 
 class RealTimeDrive:
@@ -203,9 +199,6 @@ class RealTimeDrive:
 
     def _now_ns(self) -> int:
         return self._node.get_clock().now().nanoseconds
-
-    def close(self) -> None:
-        """Nothing to free: the environment is the node's."""
 
 
 def main(args: list[str] | None = None) -> int:

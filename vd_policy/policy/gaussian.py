@@ -7,7 +7,7 @@ executes, and every density here is that of the unclipped sample.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -96,6 +96,13 @@ def new_policy(spec: ObservationSpec, settings: PolicySettings | None = None, *,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return GaussianPolicy(spec, settings)
+
+
+def exploring(policy: GaussianPolicy, std: float) -> GaussianPolicy:
+    """The same means, with a fresh standard deviation of `std` [action units] in every state, on their features."""
+    changed = GaussianPolicy(policy.spec, replace(policy.settings, sigma=None, initial_std=std))
+    changed.mean.load_state_dict(policy.mean.state_dict())
+    return changed
 
 
 def log_prob(action: Tensor, mean: Tensor, std: Tensor) -> Tensor:

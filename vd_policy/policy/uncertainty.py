@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from vd_policy.base.episode import Obs
 from vd_policy.base.errors import BadInput
-from vd_policy.policy.gaussian import GaussianPolicy
+from vd_policy.policy.gaussian import GaussianPolicy, exploring
 from vd_policy.policy.layers import regularised_layers
 from vd_policy.policy.network import TwoStreamNetwork
 from vd_policy.policy.observation import Normalised
@@ -63,9 +62,8 @@ def exploring_by_uncertainty(
     if sum(len(features) for features, _ in pairs) < 2:
         raise BadInput("observations", len(pairs), "at least two", "give demonstrations")
     features, std = (torch.cat(part).double() for part in zip(*pairs))
-    changed = GaussianPolicy(policy.spec, replace(policy.settings, sigma=None))
-    changed.mean.load_state_dict(policy.mean.state_dict())
     shape = policy.settings
+    changed = exploring(policy, shape.initial_std)
     _fit(changed.sigma.head, features, std.clamp(shape.min_std, shape.max_std).log())
     return changed
 

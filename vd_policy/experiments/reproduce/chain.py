@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from vd_policy.learning.recipe import build_learner, load_recipe
 from vd_policy.learning.train import Training
 from vd_policy.policy.actor import GaussianActor
 from vd_policy.policy.checkpoint import MANIFEST, Run, load_run, save_run
-from vd_policy.policy.gaussian import GaussianPolicy, new_policy
+from vd_policy.policy.gaussian import GaussianPolicy, exploring, new_policy
 from vd_policy.policy.layers import regularised_layers
 from vd_policy.policy.prune import prune, prune_by_magnitude
 from vd_policy.sim.env import ArmEnv
@@ -206,13 +206,6 @@ class _Course:
                      "successes_per_200_steps": found.successes_per_200_steps,
                      "mean_return": found.mean_return})  # fmt: skip
         write_bytes(self.place / EVALUATIONS_FILE, csv_text(rows).encode())
-
-
-def exploring(policy: GaussianPolicy, std: float) -> GaussianPolicy:
-    """The same means, with a fresh standard deviation of `std` [action units] in every state to start from."""
-    changed = GaussianPolicy(policy.spec, replace(policy.settings, sigma=None, initial_std=std))
-    changed.mean.load_state_dict(policy.mean.state_dict())
-    return changed
 
 
 def read_evaluations(place: Path) -> list[dict[str, float]]:
