@@ -33,9 +33,10 @@ def test_an_expert_by_the_clock_reaches_the_cup_and_its_bag_reads_back_in_the_te
     (path,) = bag_paths(tmp_path / "demos")
     episode, home = read_episode(path), np.array(load_robot().home_rad)
     assert episode.success and episode.obs["q"][0] == pytest.approx(home, abs=0.5)
-    way = np.diff(episode.obs["q"], axis=0)[0]
+    ways = np.diff(episode.obs["q"], axis=0)
+    longest = int(np.argmax(np.linalg.norm(ways, axis=1)))  # a starved machine may have refused a command as too old
     for decision in (episode.label, episode.action, episode.applied):
-        assert decision is not None and cosine(decision[0], way) > 0.8
+        assert decision is not None and cosine(decision[longest], ways[longest]) > 0.8
     with open_bag(path) as bag:
         names = {n for m in bag.messages({f"/{JOINT_STATES}"}) for n in from_cdr(m.cdr, m.type_name).name}
     assert names == {"yaw", "shoulder", *load_robot().joints[2:]}

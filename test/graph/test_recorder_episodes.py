@@ -19,7 +19,7 @@ from vd_policy.messages.images import encode_color, encode_depth
 from vd_policy.messages.joints import encode_joints
 from vd_policy.messages.outcome import Outcome, encode_outcome
 from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, EXPERT_ACTION, JOINT_STATES, OUTCOME, TRAJECTORY
-from vd_policy.messages.trajectory import encode_trajectory
+from vd_policy.messages.trajectory import answering, encode_trajectory
 from vd_policy.nodes.byte_queue import ByteQueue
 from vd_policy.nodes.episodes import EpisodeRecorder
 from vd_policy.nodes.raw import Raw, raw_message
@@ -97,6 +97,26 @@ def test_messages_that_overtake_each_other_land_in_their_own_episode(tmp_path: P
     early_joints = second[0].pop(0)
     first[-1].insert(0, early_joints)  # of the next episode, before this one's last outcome
     second[0].append(late_image)  # of this episode, after the next one's first outcome
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    recorded(recorder, first, second)
+    recorder.stop()
+    assert [len(e) for e in bags(tmp_path)] == [3, 3]
+    assert recorder.counts["incomplete"] == 0
+
+
+def by_the_clock(message: Raw) -> Raw:
+    """As the safety node sends it in real time: to be begun at once, naming the observation that it answers."""
+    if message.topic != TRAJECTORY:
+        return message
+    sender = answering("/safety", message.stamp_ns)
+    return raw(TRAJECTORY, encode_trajectory(FACTORY, SPEC.joints, HOME, 1.1, 0, sender))
+
+
+def test_an_executed_command_of_the_next_episode_that_comes_early_is_not_lost_to_it(tmp_path: Path) -> None:
+    first, second = ([[by_the_clock(m) for m in step] for step in episode(number)] for number in (0, 1))
+    early = second[0].pop()
+    assert early.topic == TRAJECTORY
+    first[-1].insert(0, early)
     recorder = EpisodeRecorder(tmp_path, INFO)
     recorded(recorder, first, second)
     recorder.stop()

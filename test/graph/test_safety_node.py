@@ -17,6 +17,7 @@ from vd_policy.base.resources import resource
 from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.joints import encode_joints
 from vd_policy.messages.topics import COMMAND, JOINT_STATES, TRAJECTORY
+from vd_policy.messages.trajectory import split_sender
 from vd_policy.nodes.parameters import parameters_file
 from vd_policy.nodes.policy import PolicySettings
 from vd_policy.nodes.ros import RclpyFactory
@@ -42,16 +43,20 @@ def test_in_lockstep_stamp_and_target_pass_through_bit_for_bit(ros: RosGraph) ->
 def test_in_real_time_commands_go_out_stamped_now_and_clamps_are_named(ros: RosGraph, tmp_path: Path) -> None:
     status, robot = ros.probe.diagnostics(), StandIn(ros.probe)
     ros.start("safety", latch_file=str(tmp_path / "latch.json"))
-    commands = ros.probe.publisher(JointTrajectory, COMMAND)
+    commands, stamps = ros.probe.publisher(JointTrajectory, COMMAND), {0}
 
     def clamped() -> bool:
-        commands.publish(command(robot.q + np.array([0.0, 0.0, 0.0, 0.0, 0.0, 3.0]), "/greedy"))
+        message = command(robot.q + np.array([0.0, 0.0, 0.0, 0.0, 0.0, 3.0]), "/greedy")
+        stamps.add(stamp_ns(message))
+        commands.publish(message)
         return "clamped step:j2n6s300_joint_6" in status("safety")
 
     ros.wait_for(clamped, "the clamp on /diagnostics")
     ros.wait_for(lambda: clamped() and "in a row" in status("safety")["message"], "the latch after many in a row")
     robot.close()
     assert {stamp_ns(message) for message in robot.sent} == {0}
+    senders, answered = zip(*(split_sender(message.header.frame_id) for message in robot.sent), strict=True)
+    assert set(senders) == {"/safety"} and len(set(answered)) > 2 and set(answered) <= stamps  # 0: a halt
     assert "clamped commands in a row" in (tmp_path / "latch.json").read_text()
 
 

@@ -15,9 +15,11 @@ from rosbags.rosbag2 import Reader
 from vd_policy.arm.driver import DriverJoint
 from vd_policy.base.errors import BadInput
 from vd_policy.demos.bag import EpisodeInfo, EpisodeWriter, bag_paths, next_index, read_episode, read_recording
-from vd_policy.demos.factory import from_cdr
+from vd_policy.demos.factory import RosbagsFactory, from_cdr, to_cdr
 from vd_policy.demos.reader import custom_data, open_bag
+from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.topics import COMMAND, JOINT_STATES, OUTCOME, RECORDED, TOPICS, TRAJECTORY
+from vd_policy.messages.trajectory import answering, encode_trajectory
 
 
 def test_an_episode_comes_back_bit_for_bit(tmp_path):
@@ -141,6 +143,43 @@ def test_an_executed_command_stamped_now_belongs_to_the_command_before_it(tmp_pa
             cdr = m.cdr[:4] + bytes(8) + m.cdr[12:] if executed else m.cdr  # the stamp, zeroed
             writer.write_raw(m.topic[1:], m.type_name, cdr, m.log_ns)
     assert np.array_equal(read_episode(writer.path).applied, read_episode(path).applied)
+
+
+def trajectory(target: np.ndarray, sender: str) -> bytes:
+    return bytes(to_cdr(encode_trajectory(RosbagsFactory(), INFO.joints, target, INFO.period_s, 0, sender)))
+
+
+def test_an_executed_command_that_names_its_observation_belongs_there_whatever_came_when(tmp_path):
+    """The order of two topics at the recorder is no one's promise, and the safety node halts in between."""
+    path, made = write_episode(tmp_path / "made", steps=3)
+    with EpisodeWriter(tmp_path / "heard", 0, INFO) as writer, open_bag(path) as bag:
+        for m in bag.messages():
+            if not m.topic.startswith("/joint_trajectory_controller"):
+                writer.write_raw(m.topic[1:], m.type_name, m.cdr, m.log_ns)
+            if m.topic == f"/{COMMAND}":
+                halt = trajectory(made.q[0], "/safety")
+                writer.write_raw(TRAJECTORY, TOPICS[TRAJECTORY].type, halt, m.log_ns + 1)
+        for step, stamp in enumerate(sorted(read_recording(path).executed)):
+            named = trajectory(made.executed[step], answering("/safety", stamp))
+            writer.write_raw(TRAJECTORY, TOPICS[TRAJECTORY].type, named, 1)  # before its command
+    assert np.array_equal(read_episode(writer.path).applied, read_episode(path).applied)
+
+
+def test_a_command_that_was_refused_was_answered_by_the_halt_that_followed(tmp_path):
+    path, made = write_episode(tmp_path / "made", steps=3)
+    first = sorted(read_recording(path).executed)[0]
+    with EpisodeWriter(tmp_path / "heard", 0, INFO) as writer, open_bag(path) as bag:
+        for m in bag.messages():
+            cdr, command = m.cdr, from_cdr(m.cdr, m.type_name) if m.topic == f"/{TRAJECTORY}" else None
+            if command is not None:
+                stamp = stamp_ns(command)
+                answered = answering("/safety", stamp) if stamp != first else "/safety"
+                step = round((stamp - first) / 1e9 / INFO.period_s)
+                cdr = trajectory(made.executed[step] if stamp != first else made.q[0], answered)
+            writer.write_raw(m.topic[1:], m.type_name, cdr, m.log_ns)
+    applied = read_episode(writer.path).applied
+    assert np.array_equal(applied[0], np.zeros(len(INFO.joints), np.float32))
+    assert np.array_equal(applied[1:], read_episode(path).applied[1:])
 
 
 def test_topics_in_a_namespace_are_found(tmp_path):

@@ -162,6 +162,7 @@ def read_recording(path: str | Path, info: EpisodeInfo | None = None) -> Recordi
         decoder = _Decoder(recording)
         for raw in bag.messages(set(names)):
             decoder.add(names[raw.topic], raw)
+        decoder.finish()
     return recording
 
 
@@ -177,7 +178,9 @@ class _Decoder:
         self._to = recording
         self._driver = DriverJoints(recording.info.joints, recording.info.driver_joints)
         self._joints = self._driver.reader()
-        self._answered = 0
+        self._commanded = 0
+        self._unnamed: dict[int, np.ndarray] = {}
+        """Executed targets that do not say what they answer, by the stamp of the command received before them."""
 
     def add(self, name: str, raw: RawMessage) -> None:
         """Decode one message of the topic `name` of the table."""
@@ -205,11 +208,19 @@ class _Decoder:
         elif name == EXPERT_ACTION:
             to.label.setdefault(stamp, _finite(decode_trajectory(msg, joints).positions, "label"))
         elif name == COMMAND:
-            self._answered = stamp
+            self._commanded = stamp
             to.command.setdefault(stamp, _finite(decode_trajectory(msg, joints).positions, "command"))
-        elif name == TRAJECTORY:  # stamp 0 means "now" to a controller: it answers the command before it
-            angles = self._driver.from_driver(decode_trajectory(msg, self._driver.names).positions)
-            to.executed.setdefault(stamp or self._answered, _finite(angles, "executed"))
+        elif name == TRAJECTORY:
+            target = decode_trajectory(msg, self._driver.names)
+            angles = _finite(self._driver.from_driver(target.positions), "executed")
+            if target.answers_ns:
+                to.executed.setdefault(target.answers_ns, angles)
+            else:
+                self._unnamed.setdefault(self._commanded, angles)
+
+    def finish(self) -> None:
+        """A command that nothing names was answered by what the controller got next: a halt, or all from elsewhere."""
+        self._to.executed.update((s, q) for s, q in self._unnamed.items() if s not in self._to.executed)
 
 
 def _finite(values: np.ndarray, what: str) -> np.ndarray:

@@ -24,6 +24,23 @@ class JointTarget:
     stamp_ns: int
     """The stamp of the observation it answers; 0 means now."""
     sender: str
+    answers_ns: int = 0
+    """The stamp of the observation it answers even where `stamp_ns` is 0, if it says so (`answering`); else 0."""
+
+
+def answering(sender: str, stamp_ns: int) -> str:
+    """The sender of a target that a controller shall begin at once, and the observation [ns] that it answers.
+
+    A controller takes a stamp of 0 for "now" and any other for a time to begin at, so which command was carried out
+    cannot stand there; and by time alone the answer cannot be told from a halt sent just before it.
+    """
+    return f"{sender}@{stamp_ns}" if stamp_ns else sender
+
+
+def split_sender(frame_id: str) -> tuple[str, int]:
+    """Undo `answering`: the sender, and the stamp [ns] of the observation answered, 0 where it names none."""
+    sender, _, answered = frame_id.partition("@")
+    return sender, int(answered) if answered.isdecimal() else 0
 
 
 def encode_trajectory(
@@ -36,7 +53,8 @@ def encode_trajectory(
         positions: absolute joint angles [rad], (J,).
         duration_s: time from start, the decision period [s].
         stamp_ns: stamp of the observation that this answers [ns].
-        sender: who commands; travels in the header's `frame_id`, which a joint-space command has no other use for.
+        sender: who commands (see `answering`); travels in the header's `frame_id`, which a joint-space command has no
+            other use for.
     """
     if len(names) != len(positions):
         raise BadInput("command positions", len(positions), f"{len(names)} values", "give one position a joint")
@@ -74,4 +92,5 @@ def decode_trajectory(msg: Any, names: Sequence[str]) -> JointTarget:
     seconds = time_ns(point.time_from_start) / 1e9
     if seconds < 0:
         raise BadInput("command: time_from_start [s]", seconds, "at least 0", "send the decision period")
-    return JointTarget(positions[columns], seconds, stamp_ns(msg), msg.header.frame_id)
+    stamp, (sender, answered) = stamp_ns(msg), split_sender(msg.header.frame_id)
+    return JointTarget(positions[columns], seconds, stamp, sender, stamp or answered)

@@ -22,12 +22,12 @@ class ExtraTopics:
         node: that subscribes.
         names: of the topics, relative ones in the node's namespace.
         on_message: called with the absolute name, the type, whether the topic is latched, whether the type begins with
-            a header, and the serialised bytes.
+            a header, the serialised bytes, and rclpy's message info.
         on_lost: called with the name and the number of messages that DDS lost on the way.
         depth: queue length.
     """
 
-    def __init__(self, node: Node, names: Iterable[str], on_message: Callable[[str, str, bool, bool, bytes], None],
+    def __init__(self, node: Node, names: Iterable[str], on_message: Callable[..., None],
                  on_lost: Callable[[str, int], None], depth: int) -> None:  # fmt: skip
         self._node, self._on_message, self._on_lost, self._depth = node, on_message, on_lost, depth
         known = {node.resolve_topic_name(name) for name in RECORDED}

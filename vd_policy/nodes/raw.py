@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 import time
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from vd_policy.demos.writer import EpisodeWriter
-from vd_policy.messages.topics import TOPICS
+from vd_policy.messages.topics import TOPICS, TRAJECTORY
+from vd_policy.messages.trajectory import split_sender
 
 
 class Raw(NamedTuple):
@@ -15,10 +17,10 @@ class Raw(NamedTuple):
 
     topic: str
     stamp_ns: int
-    """Of its header; 0 for a type without one."""
+    """Of its header, or of the observation that an executed command names; 0 for a type without a header."""
     cdr: bytes
     received_ns: int
-    """Wall-clock time [ns]."""
+    """When DDS got it, by the wall clock [ns]: callbacks of several topics come in any order, and late."""
     type_name: str
     latched: bool = False
     """A late subscriber would still have got it."""
@@ -26,13 +28,27 @@ class Raw(NamedTuple):
 
 def raw_message(topic: str, cdr: bytes, received_ns: int) -> Raw:
     """A message of a recorded topic of the table: in every one of those types the header's stamp stands first."""
-    return Raw(topic, stamp_in_front(cdr), cdr, received_ns, TOPICS[topic].type)
+    stamp = stamp_in_front(cdr)
+    if stamp == 0 and topic == TRAJECTORY:
+        stamp = split_sender(frame_in_front(cdr))[1]
+    return Raw(topic, stamp, cdr, received_ns, TOPICS[topic].type)
+
+
+def received_ns(info: Mapping[str, Any]) -> int:
+    """The time of receipt in rclpy's message info [ns]; now, where the middleware does not say."""
+    return int(info["received_timestamp"]) or time.time_ns()
 
 
 def stamp_in_front(cdr: bytes) -> int:
     """The stamp [ns] of a message that begins with its header."""
     seconds, nanoseconds = struct.unpack_from("<iI" if cdr[1] & 1 else ">iI", cdr, 4)
     return seconds * 1_000_000_000 + nanoseconds
+
+
+def frame_in_front(cdr: bytes) -> str:
+    """The frame of a message that begins with its header."""
+    (length,) = struct.unpack_from("<I" if cdr[1] & 1 else ">I", cdr, 12)
+    return cdr[16 : 16 + length].rstrip(b"\0").decode(errors="replace")
 
 
 def write(writer: EpisodeWriter, message: Raw) -> None:

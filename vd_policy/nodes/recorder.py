@@ -29,7 +29,7 @@ from vd_policy.nodes.diagnostics import OK, WARN, Diagnostics
 from vd_policy.nodes.episodes import EpisodeRecorder
 from vd_policy.nodes.extra_topics import ExtraTopics
 from vd_policy.nodes.parameters import declare
-from vd_policy.nodes.raw import Raw, raw_message, stamp_in_front
+from vd_policy.nodes.raw import Raw, raw_message, received_ns, stamp_in_front
 from vd_policy.nodes.ros import LOSSLESS_DEPTH, Finished, run, serve, steady_timer, subscribe
 from vd_policy.nodes.session import SessionRecorder
 from vd_policy.sim.tasks import load_task
@@ -147,8 +147,8 @@ class RecorderNode(Node):
                            expert_noise_rad=s.expert_noise_rad,
                            driver_joints={} if s.lockstep else robot.driver_joints)  # fmt: skip
 
-    def _take(self, topic: str, cdr: bytes) -> None:
-        message = raw_message(topic, cdr, time.time_ns())
+    def _take(self, topic: str, cdr: bytes, info: dict[str, Any]) -> None:
+        message = raw_message(topic, cdr, received_ns(info))
         self._heard.add(topic)
         if topic == OUTCOME:
             self._ready = self._ready or self._connected()
@@ -164,8 +164,10 @@ class RecorderNode(Node):
             self._recorder.expected = sent
         return sent.issuperset(NEEDED) and (self.settings.paced or sent <= self._heard)
 
-    def _take_extra(self, topic: str, kind: str, latched: bool, headed: bool, cdr: bytes) -> None:
-        message = Raw(topic, stamp_in_front(cdr) if headed else 0, cdr, time.time_ns(), kind, latched)
+    def _take_extra(
+        self, topic: str, kind: str, latched: bool, headed: bool, cdr: bytes, info: dict[str, Any]
+    ) -> None:
+        message = Raw(topic, stamp_in_front(cdr) if headed else 0, cdr, received_ns(info), kind, latched)
         self._enqueue(len(cdr), partial(self._recorder.take, message))
 
     def _lost(self, topic: str, count: int) -> None:

@@ -31,7 +31,7 @@ from vd_policy.control.workspace import Workspace
 from vd_policy.messages.driver import DriverJoints
 from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.topics import COMMAND, GRIPPER_COMMAND, GRIPPER_TRAJECTORY, JOINT_STATES, TRAJECTORY
-from vd_policy.messages.trajectory import decode_trajectory, encode_trajectory
+from vd_policy.messages.trajectory import answering, decode_trajectory, encode_trajectory
 from vd_policy.nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.ros import RclpyFactory, advertise, run, serve, steady_timer, subscribe
@@ -164,11 +164,12 @@ class SafetyNode(Node):
     def _carry_out(self, decision: Decision) -> None:
         """Send first, then remember and tell."""
         if decision.target is not None:
-            stamp = decision.stamp_ns if self.settings.lockstep else 0
+            stamp, sender = decision.stamp_ns, self.get_fully_qualified_name()
+            if not self.settings.lockstep:
+                stamp, sender = 0, answering(sender, decision.stamp_ns)
             self._controller.publish(encode_trajectory(self._factory, self._driver.names,
                                                        self._driver.to_driver(decision.target),
-                                                       decision.duration_s, stamp,
-                                                       self.get_fully_qualified_name()))  # fmt: skip
+                                                       decision.duration_s, stamp, sender))  # fmt: skip
         if decision.state is State.STOPPED and not self._remembered:
             self._remember(decision.reason)
         if decision.refused:
