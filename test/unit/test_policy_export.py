@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from policy_samples import SMALL, lively, random_obs, small_policy, small_spec
 
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.policy import export
-from vd_policy.policy.export import export_onnx, onnx_session
+from vd_policy.policy.export import export_onnx, onnx_session, parity
+from vd_policy.policy.gaussian import PolicySettings, new_policy
+from vd_policy.policy.onnx_graph import onnx_model
 from vd_policy.policy.prune import prune, prune_by_magnitude
 
 
@@ -32,6 +35,19 @@ def test_the_exported_file_decides_as_the_policy_does(tmp_path, kind, sigma):
         np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-5, atol=1e-5)
     manifest = json.loads(session.get_modelmeta().custom_metadata_map["manifest"])
     assert manifest["observation"] == policy.spec.to_manifest()
+
+
+@pytest.mark.parametrize("filters", [(9, 22, 5), (16, 3, 20)])
+def test_filters_are_filled_up_to_whole_vectors_and_the_decision_stays_the_same(filters):
+    """All but those of the last convolution, whose map is read pixel by pixel."""
+    onnx = pytest.importorskip("onnx")
+    shape = replace(SMALL, conv_channels=filters)
+    policy = lively(new_policy(small_spec(13, 22), PolicySettings(mean=shape), seed=0))
+    model = onnx_model(policy)
+    assert parity(policy, model) <= 1e-5
+    sizes = {c.name: tuple(c.dims) for c in onnx.load_from_string(model).graph.initializer}
+    first, second, last = (sizes[f"mean.encoder.{name}.bias"][0] for name in ("conv.0.depth", "conv.1", "conv.2"))
+    assert (first, second, last) == (16, 32 if filters[1] == 22 else 3, filters[2])
 
 
 def test_a_policy_that_was_not_pruned_is_not_exported(tmp_path):

@@ -142,6 +142,18 @@ def test_a_filter_without_inputs_but_with_a_positive_bias_stays_where_the_border
     torch.testing.assert_close(outputs(small), outputs(masked(policy, masks)), rtol=1e-5, atol=1e-5)
 
 
+def test_one_filter_stands_for_all_that_are_constant():
+    policy = lively(small_policy())
+    with torch.no_grad():
+        policy.mean.encoder.conv[1].bias[:] = torch.tensor([0.2, 0.9, -0.4, 0.5])
+    masks = {name: torch.ones_like(layer.weight, dtype=torch.bool) for name, layer in weight_layers(policy.mean)}
+    masks["conv.1"][[0, 1, 3]] = False
+    masks["conv.2"][0, 1] = False
+    small, _ = prune(masked(policy, masks))
+    assert small.mean.shape.conv_channels == (3, 2, 5)
+    torch.testing.assert_close(outputs(small), outputs(masked(policy, masks)), rtol=1e-5, atol=1e-5)
+
+
 def test_a_map_pixel_that_nothing_reads_is_not_read():
     policy = lively(small_policy())
     masks = {name: torch.ones_like(layer.weight, dtype=torch.bool) for name, layer in weight_layers(policy.mean)}

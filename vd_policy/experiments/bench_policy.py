@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from vd_policy.policy.actor import GaussianActor
-from vd_policy.policy.export import onnx_model, onnx_session, random_observation
+from vd_policy.policy.export import onnx_session, random_observation
 from vd_policy.policy.gaussian import GaussianPolicy, PolicySettings, new_policy
 from vd_policy.policy.layers import total_kl
 from vd_policy.policy.observation import ObservationSpec
+from vd_policy.policy.onnx_graph import onnx_model
 from vd_policy.policy.prune import Masks, masked, prune, weight_layers
 
 UNITS_LEFT = 0.32

@@ -10,8 +10,9 @@ import torch
 from vd_policy.base.episode import OBS_KEYS, Obs
 from vd_policy.base.errors import VdPolicyError
 from vd_policy.policy.actor import Act, Actor, GaussianActor, State, row_generators
-from vd_policy.policy.export import OUTPUTS, TOLERANCE, onnx_model, onnx_session, parity
+from vd_policy.policy.export import TOLERANCE, onnx_session, parity
 from vd_policy.policy.gaussian import GaussianPolicy, log_prob
+from vd_policy.policy.onnx_graph import OUTPUTS, onnx_model
 
 
 class OnnxActor:

@@ -2,8 +2,8 @@
 
 A unit goes when nothing reads it, or when it reads nothing: then its output is the constant relu(bias), which is folded
 into the biases of those that read it. Both make further units removable, so this repeats until nothing changes. A
-filter that reads nothing under a zero-padded convolution stays unless its constant is 0: at the border, where the
-padding is 0 and not the constant, no bias could stand for it.
+filter that reads nothing under a zero-padded convolution cannot go that way unless its constant is 0: at the border,
+where the padding is 0 and not the constant, no bias could stand for it. One such filter stands for all of a layer.
 """
 
 from __future__ import annotations
@@ -78,6 +78,22 @@ class _Edge:
         self.target.drop(_as_columns(columns, self.target))
         return True
 
+    def merge_constants(self) -> bool:
+        """Let the largest of the units that read nothing feed what all of them fed; True when there were several."""
+        idle = (~self.source.reads() & self.units_read()).nonzero().flatten()
+        if not self.target.padded or len(idle) < 2:
+            return False
+        constant = self.source.bias.clamp(min=0.0)
+        one = idle[constant[idle].argmax()]
+        shares = (constant[idle] / constant[one]).view(1, -1, *[1] * (self.target.weight.dim() - 2))
+        together = (self.target.weight[:, idle] * shares).sum(1)
+        kept = self.target.kept[:, idle].any(1)
+        columns = torch.zeros(self.target.weight.shape[1], dtype=torch.bool)
+        columns[idle] = True
+        self.target.drop(_as_columns(columns, self.target))
+        self.target.weight[:, one], self.target.kept[:, one] = together, kept
+        return True
+
     def drop_unread(self) -> bool:
         """Prune the incoming weights of units that nothing reads; True when there were any."""
         idle = ~self.units_read() & self.source.reads()
@@ -119,7 +135,7 @@ class Compaction:
         self.head = _Stage.of(network.head) if second is None else _stacked(network.head, second)
         self.image_index = self._full_index() if encoder.image_index is None else encoder.image_index.clone()
         self.edges = self._edges()
-        while any([edge.fold_constants() | edge.drop_unread() for edge in self.edges]):
+        while any([edge.fold_constants() | edge.merge_constants() | edge.drop_unread() for edge in self.edges]):
             pass
         if not self.head.kept[: network.spec.action_size].any():
             raise BadInput(
