@@ -46,7 +46,7 @@ def test_filters_are_filled_up_to_whole_vectors_and_the_decision_stays_the_same(
     model = onnx_model(policy)
     assert parity(policy, model) <= 1e-5
     sizes = {c.name: tuple(c.dims) for c in onnx.load_from_string(model).graph.initializer}
-    first, second, last = (sizes[f"mean.encoder.{name}.bias"][0] for name in ("conv.0.depth", "conv.1", "conv.2"))
+    first, second, last = (sizes[f"mean.encoder.{name}.bias"][0] for name in ("conv.0.0", "conv.1", "conv.2"))
     assert (first, second, last) == (16, 32 if filters[1] == 22 else 3, filters[2])
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,11 +35,11 @@ def onnx_model(policy: GaussianPolicy) -> bytes:
         )
     onnx = package("onnx")
     graph = _Graph(onnx)
-    levels, joints = _levels(graph, policy.spec), _joints(graph, policy.spec)
-    features = _encoder(graph, policy.mean.encoder, "mean.encoder", levels, joints)
+    images = _images(graph, policy.spec)
+    features = _encoder(graph, policy.mean.encoder, "mean.encoder", images)
     _linear(graph, policy.mean.head, "mean.head", features, "mean")
     if isinstance(policy.sigma, TwoStreamNetwork):
-        features = _encoder(graph, policy.sigma.encoder, "sigma.encoder", levels, joints)
+        features = _encoder(graph, policy.sigma.encoder, "sigma.encoder", images)
     log_std = _linear(graph, policy.sigma.head, "sigma.head", features)
     bounds = [graph.constant(math.log(bound)) for bound in (policy.settings.min_std, policy.settings.max_std)]
     graph.node("Exp", [graph.node("Clip", [log_std, *bounds])], output="std")
@@ -92,72 +93,81 @@ class _Graph:
         return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="vd_policy")
 
 
-def _levels(graph: _Graph, spec: ObservationSpec) -> tuple[str, str]:
-    """Colour as it lies in memory, (B, 1, H, 3 W), and depth, (B, 1, H, W), in levels from 0 to 255.
+class _Image(NamedTuple):
+    """A raw image in the graph."""
 
-    What is left of the image's normalisation, ``level / 127.5 - 1``, is part of the first convolution.
-    """
-    rows = graph.constant(np.array([0, 1, spec.image_height, 3 * spec.image_width]))
-    to_float, far = graph.onnx.TensorProto.FLOAT, graph.constant(1000.0 * spec.depth_max_m)
-    depth = graph.node("Cast", ["depth"], to=to_float)
-    invalid = graph.node("Equal", [depth, graph.constant(0.0)])
-    depth = graph.node("Min", [graph.node("Where", [invalid, far, depth]), far])
-    depth = graph.node("Mul", [depth, graph.constant(255.0 / (1000.0 * spec.depth_max_m))])
-    depth = graph.node("Unsqueeze", [depth, graph.constant(np.array([1]))])
-    return graph.node("Cast", [graph.node("Reshape", ["rgb", rows])], to=to_float), depth
+    name: str
+    """(B, 1, H, values W)."""
+    values: int
+    """Of a pixel."""
+    scale: float
+    """The networks read ``value * scale - 1``."""
 
 
-def _joints(graph: _Graph, spec: ObservationSpec) -> str:
-    """Joint angles as `ObservationSpec.normalise` gives them."""
-    joints = graph.node("Sub", ["q", graph.constant(spec.q_offset_rad)])
-    return graph.node("Div", [joints, graph.constant(spec.q_scale_rad)])
+def _images(graph: _Graph, spec: ObservationSpec) -> tuple[_Image, _Image]:
+    """Colour as it lies in memory, H rows of 3 W values, and depth, far where it is invalid or past far."""
+    to_float, far_mm = graph.onnx.TensorProto.FLOAT, 1000.0 * spec.depth_max_m
+    height, width, far = spec.image_height, spec.image_width, graph.constant(far_mm)
+    rgb = graph.node("Reshape", ["rgb", graph.constant(np.array([0, 1, height, 3 * width]))])
+    depth = graph.node("Reshape", ["depth", graph.constant(np.array([0, 1, height, width]))])
+    rgb, depth = (graph.node("Cast", [image], to=to_float) for image in (rgb, depth))
+    if_zero = graph.node("Sub", [far, graph.node("Mul", [depth, far])])  # far at 0, not above 0 from 1 mm on
+    depth = graph.node("Min", [graph.node("Max", [depth, if_zero]), far])
+    return _Image(rgb, 3, PER_LEVEL), _Image(depth, 1, PER_LEVEL * 255.0 / far_mm)
 
 
-def _encoder(graph: _Graph, encoder: Encoder, name: str, levels: tuple[str, str], joints: str) -> str:
-    """`Encoder.forward` as nodes, from levels."""
-    image = graph.node("Flatten", [_convolutions(graph, encoder, name, levels)])
+def _encoder(graph: _Graph, encoder: Encoder, name: str, images: Sequence[_Image]) -> str:
+    """`Encoder.forward` as nodes; the normalisation of what it reads is part of the first layers."""
+    image, joints = graph.node("Flatten", [_convolutions(graph, encoder, name, images)]), "q"
     if encoder.image_index is not None:
         index = graph.constant(encoder.image_index.numpy(), f"{name}.image_index")
         image = graph.node("Gather", [image, index], axis=1)
     for i, layer in enumerate(encoder.image_fc):
         image = graph.node("Relu", [_linear(graph, layer, f"{name}.image_fc.{i}", image)])
     for i, layer in enumerate(encoder.joint_fc):
-        joints = graph.node("Relu", [_linear(graph, layer, f"{name}.joint_fc.{i}", joints)])
+        weight, bias = _parameters(layer)
+        if i == 0:
+            weight = weight / encoder.spec.q_scale_rad
+            bias = bias - weight @ encoder.spec.q_offset_rad
+        joints = graph.node("Relu", [_gemm(graph, f"{name}.joint_fc.{i}", joints, weight, bias)])
     return graph.node("Concat", [image, joints], axis=1)
 
 
-def _convolutions(graph: _Graph, encoder: Encoder, name: str, levels: tuple[str, str]) -> str:
-    """The convolutions, from levels to the last map."""
+def _convolutions(graph: _Graph, encoder: Encoder, name: str, images: Sequence[_Image]) -> str:
+    """The convolutions, from raw images to the last map."""
     shape, margin = encoder.shape, encoder.shape.kernel // 2
     geometry: dict[str, Any] = {"strides": [shape.stride] * 2, "kernel_shape": [shape.kernel] * 2}
     last, read, image = len(encoder.conv) - 1, IMAGE_CHANNELS, ""
     for i, layer in enumerate(encoder.conv):
         filters = layer.out_channels if i == last else _whole_lanes(layer.out_channels)
         weight, bias = np.zeros((filters, read, *layer.kernel_size)), np.zeros(filters)
-        weight[: layer.out_channels, : layer.in_channels] = layer.weight.detach().double().numpy()
-        bias[: layer.out_channels] = layer.bias.detach().double().numpy()
+        weight[: layer.out_channels, : layer.in_channels], bias[: layer.out_channels] = _parameters(layer)
         if i == 0:
-            image = _first_convolution(graph, shape, f"{name}.conv.0", levels, weight, bias)
+            image = _first_convolution(graph, shape, f"{name}.conv.0", images, weight, bias)
         else:
-            parameters = _named(graph, f"{name}.conv.{i}", weight, bias)
-            image = graph.node("Conv", [image, *parameters], pads=[margin] * 4, **geometry)
+            named = _named(graph, f"{name}.conv.{i}", weight, bias)
+            image = graph.node("Conv", [image, *named], pads=[margin] * 4, **geometry)
         image, read = graph.node("Relu", [image]), filters
     return image
 
 
 def _first_convolution(
-    graph: _Graph, shape: NetworkSettings, name: str, levels: tuple[str, str], weight: np.ndarray, bias: np.ndarray
+    graph: _Graph, shape: NetworkSettings, name: str, images: Sequence[_Image], weight: np.ndarray, bias: np.ndarray
 ) -> str:
-    """On colour and depth apart, so that nothing is transposed or joined: a filter of k x k x 3 is one of k x 3 k."""
+    """On colour and depth apart, so that nothing is transposed or joined: a filter of k x k x 3 is one of k x 3 k.
+
+    Normalised, ``value * scale - 1``, the margin is 0: in raw values, 1 / scale.
+    """
     k, stride, margin = shape.kernel, shape.stride, shape.kernel // 2
-    weight, bias = weight * PER_LEVEL, bias - weight.sum((1, 2, 3))
-    color = weight[:, :3].transpose(0, 2, 3, 1).reshape(-1, 1, k, 3 * k)
-    parts = (_named(graph, f"{name}.color", color), _named(graph, f"{name}.depth", weight[:, 3:], bias))
-    maps = []
-    for image, values, part in zip(levels, (3, 1), parts):
-        pads = graph.constant(np.array([0, 0, margin, values * margin] * 2))
-        image = graph.node("Pad", [image, pads, graph.constant(1.0 / PER_LEVEL)])  # 0, once it is normalised
-        maps.append(graph.node("Conv", [image, *part], strides=[stride, values * stride], kernel_shape=[k, values * k]))
+    maps, first, bias = [], 0, bias - weight.sum((1, 2, 3))
+    for image in images:
+        n, (first, past) = image.values, (first, first + image.values)
+        part = weight[:, first:past].transpose(0, 2, 3, 1).reshape(-1, 1, k, n * k) * image.scale
+        named = _named(graph, f"{name}.{first}", part, None if maps else bias)
+        pads = graph.constant(np.array([0, 0, margin, n * margin] * 2))
+        padded = graph.node("Pad", [image.name, pads, graph.constant(1.0 / image.scale)])
+        maps.append(graph.node("Conv", [padded, *named], strides=[stride, n * stride], kernel_shape=[k, n * k]))
+        first = past
     return graph.node("Add", maps)
 
 
@@ -171,5 +181,13 @@ def _named(graph: _Graph, name: str, weight: np.ndarray, bias: np.ndarray | None
 
 
 def _linear(graph: _Graph, layer: Any, name: str, x: str, output: str | None = None) -> str:
-    weight, bias = (parameter.detach().cpu().numpy() for parameter in (layer.weight, layer.bias))
+    return _gemm(graph, name, x, *_parameters(layer), output)
+
+
+def _gemm(graph: _Graph, name: str, x: str, weight: np.ndarray, bias: np.ndarray, output: str | None = None) -> str:
     return graph.node("Gemm", [x, *_named(graph, name, weight, bias)], output, transB=1)
+
+
+def _parameters(layer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and bias, float64."""
+    return layer.weight.detach().cpu().double().numpy(), layer.bias.detach().cpu().double().numpy()
