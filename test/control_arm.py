@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from vd_policy.arm.hand import HandJoints
 from vd_policy.control.gate import Decision, Gate, GateSettings
-from vd_policy.control.hand import HandJoints
 from vd_policy.control.hand_gate import HandDecision, HandGate
 from vd_policy.control.limits import Limits
 from vd_policy.messages.trajectory import JointTarget

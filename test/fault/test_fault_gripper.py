@@ -14,8 +14,8 @@ from ros_graph import RosGraph
 from stand_in import SPEC, StandIn, command
 from trajectory_msgs.msg import JointTrajectory
 
+from vd_policy.arm.hand import hand_of
 from vd_policy.control.gate import State
-from vd_policy.control.hand import hand_of
 from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.topics import COMMAND, GRIPPER_COMMAND, GRIPPER_TRAJECTORY
 from vd_policy.messages.trajectory import encode_trajectory

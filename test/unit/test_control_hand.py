@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from control_arm import FINGERS, HOME, ArmWithHand
 
+from vd_policy.arm.hand import hand_of
 from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
 from vd_policy.control.gate import State
-from vd_policy.control.hand import Hand, hand_of
+from vd_policy.control.hand import Hand
 
 
 @dataclass

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from vd_policy.arm.hand import hand_of
 from vd_policy.arm.kinematics import Kinematics
 from vd_policy.arm.spec import load_robot
-from vd_policy.control.hand import hand_of
 from vd_policy.messages.outcome import Outcome
 from vd_policy.nodes.realtime import RealTime
 from vd_policy.sim.env import ArmEnv

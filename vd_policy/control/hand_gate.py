@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vd_policy.arm.hand import HandJoints
 from vd_policy.control.commanders import Commanders
 from vd_policy.control.freshness import StampGuard
 from vd_policy.control.gate import Command, Gate, State
-from vd_policy.control.hand import HandJoints
 
 LONGEST_S = 10.0
 """The arm is held for as long as a command for the hand may take; no hand needs more."""

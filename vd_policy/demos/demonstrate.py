@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from vd_policy.arm.expert import ExpertSettings
+from vd_policy.arm.hand import hand_of
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.files import storage_errors, write_json
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import as_dict, setting
-from vd_policy.control.hand import hand_of
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import custom_data
 from vd_policy.demos.recording import MIN_STEPS

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vd_policy.control.hand import HAND_MOVING_S, Hand, HandJoints
+from vd_policy.arm.hand import HandJoints
+from vd_policy.control.hand import HAND_MOVING_S, Hand
 from vd_policy.demos.factory import RosbagsFactory
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.writer import EpisodeWriter

@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vd_policy.arm.driver import DriverJoint
+from vd_policy.arm.spec import RobotSpec
 from vd_policy.messages.joints import JointReader
+
+
+def driver_of(robot: RobotSpec, *, lockstep: bool, around_rad: Mapping[str, float] | None = None) -> DriverJoints:
+    """The joints as the driver counts them; in lockstep the simulator is the driver, and counts as the URDF does."""
+    return DriverJoints(robot.joints, None if lockstep else robot.driver_joints, around_rad)
 
 
 class DriverJoints:

@@ -15,7 +15,7 @@ from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import setting
 from vd_policy.control.assembler import ObservationAssembler
-from vd_policy.messages.driver import DriverJoints
+from vd_policy.messages.driver import driver_of
 from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.outcome import Outcome, decode_outcome
 from vd_policy.messages.topics import COMMAND, EXPERT_ACTION, JOINT_STATES, OUTCOME
@@ -104,7 +104,7 @@ class ExpertNode(Node):
         self._demonstrator = Demonstrator(self.settings)
         self._factory = RclpyFactory()
         robot = self._demonstrator.robot
-        self._reader = DriverJoints(robot.joints, None if self.settings.lockstep else robot.driver_joints).reader()
+        self._reader = driver_of(robot, lockstep=self.settings.lockstep).reader()
         self._assembler = ObservationAssembler(self.settings.tolerance_s, ("outcome", "q"))
         self._diagnostics = Diagnostics(self)
         self._command, self._action = (advertise(self, name, depth=LOSSLESS_DEPTH) for name in (COMMAND, EXPERT_ACTION))

@@ -12,10 +12,11 @@ from typing import Any
 
 from rclpy.node import Node
 
+from vd_policy.arm.hand import hand_of
 from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import setting
-from vd_policy.control.hand import HAND_MOVING_S, Hand, hand_of
+from vd_policy.control.hand import HAND_MOVING_S, Hand
 from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.outcome import decode_outcome
 from vd_policy.messages.topics import GRIPPER_COMMAND, OUTCOME

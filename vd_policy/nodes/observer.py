@@ -15,7 +15,7 @@ from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import setting
 from vd_policy.control.assembler import Assembled, ObservationAssembler
 from vd_policy.control.watch import InputWatch, WatchSettings
-from vd_policy.messages.driver import DriverJoints
+from vd_policy.messages.driver import DriverJoints, driver_of
 from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.images import decode_color, decode_depth
 from vd_policy.messages.outcome import decode_outcome
@@ -42,8 +42,8 @@ class ObserverSettings(WatchSettings):
     future_s: float = setting(0.1, "stamps may run ahead of this node's clock by this much [s]", minimum=0)
 
 
-def driver_of(spec: ObservationSpec, settings: ObserverSettings) -> DriverJoints:
-    """The joints as the driver counts them; in lockstep the simulator is the driver, and counts as the URDF does.
+def driver_for(spec: ObservationSpec, settings: ObserverSettings) -> DriverJoints:
+    """The joints of a policy as the driver counts them.
 
     Joints that turn without end are brought near home, where training saw them.
     """
@@ -54,7 +54,7 @@ def driver_of(spec: ObservationSpec, settings: ObserverSettings) -> DriverJoints
         raise BadInput("robot", settings.robot, "an arm with joints " + ", ".join(spec.joints) + ", as in training",
                        "deploy the run on the arm it was trained for")  # fmt: skip
     endless = {j: home for j, home, turns in zip(robot.joints, robot.home_rad, robot.continuous) if turns}
-    return DriverJoints(robot.joints, robot.driver_joints, endless)
+    return driver_of(robot, lockstep=False, around_rad=endless)
 
 
 class Observer:
@@ -79,7 +79,7 @@ class Observer:
         self.q: tuple[np.ndarray, int] | None = None
         self._unreadable: dict[str, str] = {}
         self._whole_ns = 0
-        self._reader = driver_of(spec, settings).reader()
+        self._reader = driver_for(spec, settings).reader()
         decoders = {"rgb": self._color, "depth": self._depth, "q": self._reader.read, "outcome": decode_outcome}
         self._subscriptions = [self._subscribe(kind, decoders[kind]) for kind in kinds]
 

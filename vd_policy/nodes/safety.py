@@ -17,18 +17,18 @@ from typing import Any
 
 from rclpy.node import Node
 
+from vd_policy.arm.hand import hand_of
 from vd_policy.arm.kinematics import Kinematics
 from vd_policy.arm.spec import RobotSpec, load_robot
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.settings import setting
 from vd_policy.control.commanders import twins
 from vd_policy.control.gate import Decision, Gate, GateSettings, State
-from vd_policy.control.hand import hand_of
 from vd_policy.control.hand_gate import HandDecision, HandGate
 from vd_policy.control.latch import LatchFile, default_directory
 from vd_policy.control.limits import Limits
 from vd_policy.control.workspace import Workspace
-from vd_policy.messages.driver import DriverJoints
+from vd_policy.messages.driver import driver_of
 from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.topics import COMMAND, GRIPPER_COMMAND, GRIPPER_TRAJECTORY, JOINT_STATES, TRAJECTORY
 from vd_policy.messages.trajectory import answering, decode_trajectory, encode_trajectory
@@ -66,11 +66,6 @@ def limits_of(spec: RobotSpec, settings: SafetySettings) -> Limits:
                   workspace)  # fmt: skip
 
 
-def driver_of(spec: RobotSpec, settings: SafetySettings) -> DriverJoints:
-    """The joints as the driver counts them; in lockstep the simulator is the driver, and counts as the URDF does."""
-    return DriverJoints(spec.joints, None if settings.lockstep else spec.driver_joints)
-
-
 class SafetyNode(Node):
     """Topics, services and a watchdog around one `Gate`."""
 
@@ -84,7 +79,7 @@ class SafetyNode(Node):
         self._remembered = bool(latched)
         if latched:
             self.get_logger().error(f"stopped since an earlier run: {latched}; call safety/reset to release the arm")
-        self._driver = driver_of(self._spec, self.settings)
+        self._driver = driver_of(self._spec, lockstep=self.settings.lockstep)
         self._reader = self._driver.reader()
         self._factory = RclpyFactory()
         self._diagnostics = Diagnostics(self)

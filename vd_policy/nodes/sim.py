@@ -14,7 +14,7 @@ from rclpy.node import Node
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import setting
-from vd_policy.messages.driver import DriverJoints
+from vd_policy.messages.driver import driver_of
 from vd_policy.messages.topics import GRIPPER_TRAJECTORY, TRAJECTORY
 from vd_policy.messages.trajectory import JointTarget, decode_trajectory
 from vd_policy.nodes.diagnostics import OK, Diagnostics
@@ -57,7 +57,7 @@ class SimNode(Node):
         self._env = ArmEnv(s.task, s.robot, image_height=s.image_height or None, image_width=s.image_width or None,
                            motion=s.motion, overrides=overrides)  # fmt: skip
         robot, lockstep = self._env.robot, s.mode == "lockstep"
-        self._driver = DriverJoints(robot.joints, None if lockstep else robot.driver_joints)
+        self._driver = driver_of(robot, lockstep=lockstep)
         self._senses = Senses(self, self._env, self._driver, lossless=lockstep)
         self._diagnostics = Diagnostics(self)
         self._drive = (LockstepDrive if lockstep else RealTimeDrive)(self, self._env, self._senses, s)

@@ -19,7 +19,7 @@ from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
 from vd_policy.base.files import write_json
 from vd_policy.base.settings import setting
-from vd_policy.messages.driver import DriverJoints
+from vd_policy.messages.driver import driver_of
 from vd_policy.messages.topics import COMMAND, JOINT_STATES
 from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.ros import Finished, run, steady_timer, subscribe
@@ -57,7 +57,7 @@ class StandstillNode(Node):
         if not self.settings.out:
             raise BadInput("out", "", "a file name", "set the parameter out")
         robot = load_robot(self.settings.robot)
-        self._reader = DriverJoints(robot.joints, robot.driver_joints).reader()
+        self._reader = driver_of(robot, lockstep=False).reader()
         self._first: np.ndarray | None = None
         self._q: np.ndarray | None = None
         self._driven = False

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from vd_policy.arm.expert import Expert, ExpertSettings
+from vd_policy.arm.hand import hand_of
 from vd_policy.arm.kinematics import Kinematics
 from vd_policy.arm.spec import RobotSpec, load_robot
 from vd_policy.base.episode import Obs
@@ -18,7 +19,7 @@ from vd_policy.base.seeds import MAX_SEED, Seeds
 from vd_policy.base.settings import replaced
 from vd_policy.sim.camera import Camera
 from vd_policy.sim.compositor import Compositor
-from vd_policy.sim.gripper import Gripper, open_hand
+from vd_policy.sim.gripper import Gripper
 from vd_policy.sim.placement import Placement
 from vd_policy.sim.probe import Probe
 from vd_policy.sim.scene import Scene
@@ -103,7 +104,7 @@ class ArmEnv(gymnasium.Env):
 
     @property
     def _fingers_rad(self) -> np.ndarray | None:
-        return open_hand(self.robot) if self._rules.hand == "open" else None
+        return hand_of(self.robot).open_rad if self._rules.hand == "open" else None
 
     @property
     def grips(self) -> bool:

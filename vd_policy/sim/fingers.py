@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from vd_policy.arm.hand import hand_of
 from vd_policy.arm.spec import RobotSpec
-from vd_policy.sim.gripper import FINGER_SPEED_RAD_S, open_hand, opposed, with_parents
+from vd_policy.sim.gripper import FINGER_SPEED_RAD_S, opposed, with_parents
 from vd_policy.sim.scene import Scene
 
 SUB_STEP_RAD = 0.1
@@ -24,18 +25,17 @@ class Fingers:
 
     def __init__(self, scene: Scene, spec: RobotSpec) -> None:
         self._scene = scene
-        self._open, self._closed = open_hand(spec), np.array(spec.finger_closed_rad)
-        self._low, self._high = np.minimum(self._open, self._closed), np.maximum(self._open, self._closed)
+        self._joints = hand_of(spec)
         self.restart()
 
     def restart(self) -> None:
         """Open, at once, as the scene is after a restart of its own."""
-        self.angles = self._target = self._open
+        self.angles = self._target = self._joints.open_rad
         self._touches: dict[int, np.ndarray] = {}
 
     def aim(self, target: np.ndarray) -> None:
         """Where to go from now on: finger joints [rad], (F,), kept between the open and the closed hand."""
-        self._target = np.clip(target, self._low, self._high)
+        self._target = self._joints.clip(target)
 
     def advance(self, seconds: float) -> None:
         """Move for a while."""
@@ -46,7 +46,7 @@ class Fingers:
             self._move(way / count)
 
     def _move(self, step: np.ndarray) -> None:
-        closing = step * (self._closed - self._open) > 0.0
+        closing = step * (self._joints.closed_rad - self._joints.open_rad) > 0.0
         if not closing.all():
             self._touches = {joint: side for joint, side in self._touches.items() if closing[joint] or not step[joint]}
         self._scene.set_fingers(self.angles + step)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from vd_policy.arm.hand import hand_of
 from vd_policy.arm.spec import RobotSpec
-from vd_policy.base.errors import BadInput
 from vd_policy.sim.scene import Scene
 
 CLOSING_POSES = 12
@@ -39,7 +39,8 @@ class Gripper:
 
     def __init__(self, scene: Scene, spec: RobotSpec) -> None:
         self._scene = scene
-        self._open, self._closed = open_hand(spec), np.array(spec.finger_closed_rad)
+        joints = hand_of(spec)
+        self._open, self._closed = joints.open_rad, joints.closed_rad
 
     def encloses_cup(self) -> bool:
         """Whether the fingers, closed step by step where the hand is, meet the cup from opposite sides.
@@ -102,14 +103,6 @@ class Gripper:
 def with_parents(scene: Scene, touches: Iterable[int]) -> list[int]:
     """The finger joints whose links touch, and those that carry them."""
     return [joint for touching in touches for joint in (touching, scene.finger_parents[touching])]
-
-
-def open_hand(spec: RobotSpec) -> np.ndarray:
-    """Finger joints of the open hand [rad]."""
-    for field in ("finger_open_rad", "finger_closed_rad"):
-        if not getattr(spec, field):
-            raise BadInput(f"{field} of {spec.name}", (), "the angles of its finger joints", "add them to its YAML")
-    return np.array(spec.finger_open_rad)
 
 
 def opposed(directions: list[np.ndarray]) -> bool:
