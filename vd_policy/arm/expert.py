@@ -80,7 +80,11 @@ class Expert:
     def act(self, q: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Eq. 6: the noisy step to execute and the noiseless one to learn from, both (J,) [rad]."""
         decision = self.decide(q)
-        noisy = decision + rng.normal(0.0, self.settings.noise_std_rad, decision.shape)
+        return self.with_noise(decision, rng), decision
+
+    def with_noise(self, step: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Eq. 6's noise on a joint step, whoever decided it, (J,) [rad]."""
+        noisy = step + rng.normal(0.0, self.settings.noise_std_rad, step.shape)
         if self.settings.clip_noise:
             noisy = np.clip(noisy, -self.settings.max_step_rad, self.settings.max_step_rad)
-        return noisy, decision
+        return noisy

@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from vd_policy.demos.writer import EpisodeWriter
 from vd_policy.messages.outcome import Outcome, outcome_of
 from vd_policy.sim.env import ArmEnv
 from vd_policy.sim.tasks import load_task
+
+if TYPE_CHECKING:
+    from vd_policy.demos.driver import PolicyDriver
 
 SETTINGS_FILE = "demonstration.json"
 EXISTING = ("refuse", "append", "resume", "overwrite")
@@ -59,6 +62,7 @@ class DemonstrationSettings:
     )
     clip_noise: bool = setting(True, "clip the noisy action to the largest step, beyond which nothing moves")
     end_on_contact: bool | None = setting(None, "end a demonstration at a contact; None leaves it to the task")
+    driver: str = setting("", "directory of a run whose policy acts, so that the expert only labels; empty: the expert")
 
     def whole(self) -> DemonstrationSettings:
         """The same with the task's image size and noise where none were asked for."""
@@ -129,7 +133,7 @@ def demonstrate(
     if workers < 1:
         raise BadInput("workers", workers, "at least 1", "use 1")
     settings = settings.whole()
-    make_env(settings).close()  # refuses bad settings before anything is touched
+    Demonstrator(settings, out, seed).env.close()  # refuses bad settings before anything is touched
     first = prepare(out, settings, samples, seed, existing)
     with _pool(settings, out, seed, workers) as executor:
         reports = _collect(executor, out, first, samples, window=2 * workers, progress=progress)
@@ -287,6 +291,7 @@ class Demonstrator:
         task, asked = self.env.settings, settings.noise_std_rad
         noise_rad = task.noise_rad if asked is None else asked
         self._expert = ExpertSettings(settings.rule, noise_rad, settings.clip_noise, task.max_step_rad)
+        self._driver = _policy_driver(settings.driver, self.env) if settings.driver else None
 
     def record(self, index: int, max_steps: int | None = None) -> EpisodeReport:
         """Demonstrate episode `index` and record it; one that is already there is kept.
@@ -312,7 +317,8 @@ class Demonstrator:
         steps.observation(obs, env.q, outcome)
         while not outcome.last:
             q = env.q
-            noisy, label = expert.act(q, rng)
+            label = expert.decide(q)
+            noisy = expert.with_noise(label if self._driver is None else self._driver.decide(obs), rng)
             obs, reward, terminated, truncated, info = env.step_to(q + noisy)
             steps.answer(outcome.step, q + label, q + noisy, self._limited(q, noisy))
             step = outcome.step + 1
@@ -341,6 +347,7 @@ class Demonstrator:
             max_step_rad=env.settings.max_step_rad,
             period_s=env.settings.period_s,
             horizon=env.settings.horizon,
+            source="expert" if self._driver is None else "policy",
             sequence=index,
             expert_rule=expert.rule,
             expert_noise_rad=expert.noise_std_rad,
@@ -352,6 +359,12 @@ def make_env(settings: DemonstrationSettings) -> ArmEnv:
     overrides = {} if settings.end_on_contact is None else {"end_on_contact": settings.end_on_contact}
     return ArmEnv(settings.task, settings.robot, image_height=settings.image_height, image_width=settings.image_width,
                   motion=settings.motion, overrides=overrides)  # fmt: skip
+
+
+def _policy_driver(run: str, env: ArmEnv) -> PolicyDriver:
+    from vd_policy.demos.driver import PolicyDriver  # not at the top: it brings torch, a second of start-up
+
+    return PolicyDriver(run, env)
 
 
 def _report(index: int, custom: dict[str, str]) -> EpisodeReport:

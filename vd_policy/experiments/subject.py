@@ -11,7 +11,7 @@ import torch
 
 from vd_policy.arm.expert import ExpertSettings
 from vd_policy.base.episode import Obs
-from vd_policy.base.errors import BadInput, Missing
+from vd_policy.base.errors import Missing
 from vd_policy.policy.actor import Act, Actor, GaussianActor, State, UniformActor
 from vd_policy.policy.checkpoint import load_run
 from vd_policy.policy.gaussian import GaussianPolicy, new_policy
@@ -68,7 +68,7 @@ class Subject:
             BadInput: the run was trained for other joints or another step size.
         """
         if self.policy is not None:
-            _check_fits(self.policy.spec, env, self.name)
+            self.policy.spec.check_arm(env.robot.name, env.robot.joints, env.settings.max_step_rad, self.name)
             return GaussianActor(self.policy)
         if self.name == "random":
             return UniformActor(len(env.robot.joints))
@@ -85,15 +85,6 @@ def open_subject(name: str, seed: int) -> Subject:
         words = ", ".join(BASELINES)
         raise Missing("RUN", name, f"the directory of a run, or one of {words}", "check the path, or pretrain one")
     return Subject(name, seed, load_run(Path(name)).policy)
-
-
-def _check_fits(spec: ObservationSpec, env: ArmEnv, name: str) -> None:
-    if tuple(spec.joints) != tuple(env.robot.joints):
-        allowed = f"one with the joints of {name}: {', '.join(spec.joints)}"
-        raise BadInput("--robot", env.robot.name, allowed, "choose the one it learned with")
-    if not np.isclose(spec.max_step_rad, env.settings.max_step_rad):
-        allowed = f"{spec.max_step_rad:.6g} as in {name}"
-        raise BadInput("max_step_rad of --task", env.settings.max_step_rad, allowed, "choose the one it learned with")
 
 
 def _spec_of(env: ArmEnv) -> ObservationSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -69,6 +69,30 @@ class ObservationSpec:
     def action_size(self) -> int:
         """A: one joint delta for each joint."""
         return len(self.joints)
+
+    def check_arm(self, robot: str, joints: Sequence[str], max_step_rad: float, run: str) -> None:
+        """Refuse another arm or step than a policy learned with.
+
+        Args:
+            robot: name of the arm, for the message.
+            joints, max_step_rad: what it has.
+            run: name of the policy, for the message.
+
+        Raises:
+            BadInput: other joints, or another largest step.
+        """
+        if tuple(self.joints) != tuple(joints):
+            allowed = f"one with the joints of {run}: {', '.join(self.joints)}"
+            raise BadInput("--robot", robot, allowed, "choose the one it learned with")
+        if not math.isclose(self.max_step_rad, max_step_rad, rel_tol=1e-5):
+            allowed = f"{self.max_step_rad:.6g} as in {run}"
+            raise BadInput("max_step_rad of --task", max_step_rad, allowed, "choose the one it learned with")
+
+    def check_image(self, height: int, width: int, run: str) -> None:
+        """Refuse images [pixels] of another size than `run` learned with: `BadInput`."""
+        if (height, width) != (self.image_height, self.image_width):
+            allowed = f"{self.image_height}x{self.image_width} as in {run}"
+            raise BadInput("--image-size", f"{height}x{width}", allowed, "choose the one it learned with")
 
     def to_manifest(self) -> dict[str, Any]:
         """Plain values for `manifest.json`."""

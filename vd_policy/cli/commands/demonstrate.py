@@ -3,6 +3,9 @@
 The expert steers the simulated arm to the cup by inverse kinematics; what is executed carries noise, what is recorded
 as the label does not. In-process by default; --graph runs the same through the ROS graph. Episodes depend on --seed
 alone, so --resume completes an interrupted recording to what it would have become.
+
+With --driver RUN the policy of a run acts, and the expert only says what it would have done: --append such pairs to the
+first demonstrations and pretrain on both (DAgger).
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the episode bags")
-    parser.add_argument("--task", default="reach", help="a name in config/tasks or a YAML file (reach)")
-    parser.add_argument("--robot", default="j2n6s300", help="a name in config/robots or a YAML file (j2n6s300)")
+    parser.add_argument("--task", help="a name in config/tasks or a YAML file (reach, or the driver's)")
+    parser.add_argument("--robot", help="a name in config/robots or a YAML file (j2n6s300, or the driver's)")
+    parser.add_argument("--driver", metavar="RUN", help="run whose policy acts, its means with the noise (the expert)")
     parser.add_argument("--samples", type=whole(2, 100_000_000), default=8000, metavar="N",
                         help="state-label pairs, exactly (8000)")  # fmt: skip
     parser.add_argument("--noise", type=number(0.0, 10.0), metavar="RAD",
@@ -33,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--end-on-contact", action=argparse.BooleanOptionalAction, default=None,
                         help="whether touching the table ends a demonstration (as the task says)")  # fmt: skip
     parser.add_argument("--image-size", type=whole(8, 4096), metavar="PX",
-                        help="rows and columns of the images (the task's: reach 128, grasp 256)")  # fmt: skip
+                        help="rows and columns of the images (the driver's; the task's: reach 128, grasp 256)")  # fmt: skip
     parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
                         help="how the arm moves: through poses, or at the real speed limits (kinematic)")  # fmt: skip
     parser.add_argument("--workers", type=whole(1, 256), default=2, metavar="K", help="processes (2)")
@@ -46,20 +50,31 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Result:
     from vd_policy.demos.demonstrate import DemonstrationSettings
+    from vd_policy.graph.trained import task_and_robot
 
+    args.task, args.robot = task_and_robot(args.driver, args.task, args.robot)
     existing = next((name for name in ("append", "resume", "overwrite") if getattr(args, name)), "refuse")
     settings = DemonstrationSettings(
         task=args.task,
         robot=args.robot,
-        image_height=args.image_size,
-        image_width=args.image_size,
+        **_image_size(args),
         motion=args.motion,
         rule=args.rule,
         noise_std_rad=args.noise,
         end_on_contact=args.end_on_contact,
+        driver=args.driver or "",
     ).whole()
     make = _through_the_graph if args.graph else _in_process
     return _result(args, settings, make(args, settings, existing))
+
+
+def _image_size(args: argparse.Namespace) -> dict[str, int | None]:
+    if args.image_size is None and args.driver:
+        from vd_policy.policy.checkpoint import load_manifest
+
+        observation = load_manifest(args.driver)["observation"]
+        return {name: observation[name] for name in ("image_height", "image_width")}
+    return {"image_height": args.image_size, "image_width": args.image_size}
 
 
 def _in_process(args: argparse.Namespace, settings: DemonstrationSettings, existing: str) -> DemonstrationSummary:
@@ -80,8 +95,9 @@ def _through_the_graph(
     from vd_policy.graph.up import INTERRUPTED, up
     from vd_policy.graph.watch import watching
 
-    for option, given in (("--resume", args.resume), ("--motion", args.motion != "kinematic"),
-                          ("--end-on-contact", args.end_on_contact is not None)):  # fmt: skip
+    in_process = {"--resume": args.resume, "--driver": bool(args.driver), "--motion": args.motion != "kinematic",
+                  "--end-on-contact": args.end_on_contact is not None}  # fmt: skip
+    for option, given in in_process.items():
         if given:
             raise BadInput(f"{option} with --graph", True, "in-process only", f"leave out {option} or --graph")
     options = DemonstrateOptions(task=args.task, robot=args.robot, image_height=args.image_size or AS_TASK,
@@ -106,6 +122,7 @@ def _result(args: argparse.Namespace, settings: DemonstrationSettings, made: Dem
         "out": args.out,
         "task": args.task,
         "robot": args.robot,
+        "driver": args.driver,
         "noise_rad": settings.noise_std_rad,
         "rule": args.rule,
         "image_height": settings.image_height,
@@ -125,6 +142,7 @@ def _result(args: argparse.Namespace, settings: DemonstrationSettings, made: Dem
         ("time", f"{made.wall_s:.1f} s, {made.samples / made.wall_s:.0f} samples/s"),
         ("size", f"{megabytes:.1f} MB, {1000 * megabytes / max(made.samples, 1):.1f} MB per 1000 samples"),
     ]
-    how = f"noise {settings.noise_std_rad} rad, {args.rule}, seed {args.seed}"
+    who = f"driven by {args.driver}, " if args.driver else ""
+    how = f"{who}noise {settings.noise_std_rad} rad, {args.rule}, seed {args.seed}"
     title = f"{args.out}: {args.task} with {args.robot}, {how}"
     return Result(ok=True, figures=figures, text="\n".join([title, *(f"  {k:<22} {v}" for k, v in rows)]))
