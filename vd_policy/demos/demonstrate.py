@@ -39,7 +39,7 @@ from vd_policy.sim.env import ArmEnv
 from vd_policy.sim.tasks import load_task
 
 if TYPE_CHECKING:
-    from vd_policy.demos.driver import PolicyDriver
+    from vd_policy.demos.dagger import ActingPolicy
 
 SETTINGS_FILE = "demonstration.json"
 EXISTING = ("refuse", "append", "resume", "overwrite")
@@ -62,7 +62,7 @@ class DemonstrationSettings:
     )
     clip_noise: bool = setting(True, "clip the noisy action to the largest step, beyond which nothing moves")
     end_on_contact: bool | None = setting(None, "end a demonstration at a contact; None leaves it to the task")
-    driver: str = setting("", "directory of a run whose policy acts, so that the expert only labels; empty: the expert")
+    actor: str = setting("", "directory of a run whose policy acts, so that the expert only labels; empty: the expert")
 
     def whole(self) -> DemonstrationSettings:
         """The same with the task's image size and noise where none were asked for."""
@@ -291,7 +291,7 @@ class Demonstrator:
         task, asked = self.env.settings, settings.noise_std_rad
         noise_rad = task.noise_rad if asked is None else asked
         self._expert = ExpertSettings(settings.rule, noise_rad, settings.clip_noise, task.max_step_rad)
-        self._driver = _policy_driver(settings.driver, self.env) if settings.driver else None
+        self._actor = _acting_policy(settings.actor, self.env) if settings.actor else None
 
     def record(self, index: int, max_steps: int | None = None) -> EpisodeReport:
         """Demonstrate episode `index` and record it; one that is already there is kept.
@@ -318,7 +318,7 @@ class Demonstrator:
         while not outcome.last:
             q = env.q
             label = expert.decide(q)
-            noisy = expert.with_noise(label if self._driver is None else self._driver.decide(obs), rng)
+            noisy = expert.with_noise(label if self._actor is None else self._actor.decide(obs), rng)
             obs, reward, terminated, truncated, info = env.step_to(q + noisy)
             steps.answer(outcome.step, q + label, q + noisy, self._limited(q, noisy))
             step = outcome.step + 1
@@ -347,7 +347,7 @@ class Demonstrator:
             max_step_rad=env.settings.max_step_rad,
             period_s=env.settings.period_s,
             horizon=env.settings.horizon,
-            source="expert" if self._driver is None else "policy",
+            source="expert" if self._actor is None else "policy",
             sequence=index,
             expert_rule=expert.rule,
             expert_noise_rad=expert.noise_std_rad,
@@ -361,10 +361,10 @@ def make_env(settings: DemonstrationSettings) -> ArmEnv:
                   motion=settings.motion, overrides=overrides)  # fmt: skip
 
 
-def _policy_driver(run: str, env: ArmEnv) -> PolicyDriver:
-    from vd_policy.demos.driver import PolicyDriver  # not at the top: it brings torch, a second of start-up
+def _acting_policy(run: str, env: ArmEnv) -> ActingPolicy:
+    from vd_policy.demos.dagger import ActingPolicy  # not at the top: it brings torch, a second of start-up
 
-    return PolicyDriver(run, env)
+    return ActingPolicy(run, env)
 
 
 def _report(index: int, custom: dict[str, str]) -> EpisodeReport:

@@ -4,7 +4,7 @@ The expert steers the simulated arm to the cup by inverse kinematics; what is ex
 as the label does not. In-process by default; --graph runs the same through the ROS graph. Episodes depend on --seed
 alone, so --resume completes an interrupted recording to what it would have become.
 
-With --driver RUN the policy of a run acts, and the expert only says what it would have done: --append such pairs to the
+With --actor RUN the policy of a run acts, and the expert only says what it would have done: --append such pairs to the
 first demonstrations and pretrain on both (DAgger).
 """
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the episode bags")
-    parser.add_argument("--task", help="a name in config/tasks or a YAML file (reach, or the driver's)")
-    parser.add_argument("--robot", help="a name in config/robots or a YAML file (j2n6s300, or the driver's)")
-    parser.add_argument("--driver", metavar="RUN", help="run whose policy acts, its means with the noise (the expert)")
+    parser.add_argument("--task", help="a name in config/tasks or a YAML file (reach, or the actor's)")
+    parser.add_argument("--robot", help="a name in config/robots or a YAML file (j2n6s300, or the actor's)")
+    parser.add_argument("--actor", metavar="RUN", help="run whose policy acts, its means with the noise (the expert)")
     parser.add_argument("--samples", type=whole(2, 100_000_000), default=8000, metavar="N",
                         help="state-label pairs, exactly (8000)")  # fmt: skip
     parser.add_argument("--noise", type=number(0.0, 10.0), metavar="RAD",
@@ -37,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--end-on-contact", action=argparse.BooleanOptionalAction, default=None,
                         help="whether touching the table ends a demonstration (as the task says)")  # fmt: skip
     parser.add_argument("--image-size", type=whole(8, 4096), metavar="PX",
-                        help="rows and columns of the images (driver's; task's: reach 128, grasp 256)")  # fmt: skip
+                        help="rows and columns of the images (actor's; task's: reach 128, grasp 256)")  # fmt: skip
     parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
                         help="how the arm moves: through poses, or at the real speed limits (kinematic)")  # fmt: skip
     parser.add_argument("--workers", type=whole(1, 256), default=2, metavar="K", help="processes (2)")
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> Result:
     from vd_policy.demos.demonstrate import DemonstrationSettings
     from vd_policy.graph.trained import task_and_robot
 
-    args.task, args.robot = task_and_robot(args.driver, args.task, args.robot)
+    args.task, args.robot = task_and_robot(args.actor, args.task, args.robot)
     existing = next((name for name in ("append", "resume", "overwrite") if getattr(args, name)), "refuse")
     settings = DemonstrationSettings(
         task=args.task,
@@ -62,17 +62,17 @@ def run(args: argparse.Namespace) -> Result:
         rule=args.rule,
         noise_std_rad=args.noise,
         end_on_contact=args.end_on_contact,
-        driver=args.driver or "",
+        actor=args.actor or "",
     ).whole()
     make = _through_the_graph if args.graph else _in_process
     return _result(args, settings, make(args, settings, existing))
 
 
 def _image_size(args: argparse.Namespace) -> dict[str, int | None]:
-    if args.image_size is None and args.driver:
+    if args.image_size is None and args.actor:
         from vd_policy.policy.checkpoint import load_manifest
 
-        observation = load_manifest(args.driver)["observation"]
+        observation = load_manifest(args.actor)["observation"]
         return {name: observation[name] for name in ("image_height", "image_width")}
     return {"image_height": args.image_size, "image_width": args.image_size}
 
@@ -95,7 +95,7 @@ def _through_the_graph(
     from vd_policy.graph.up import INTERRUPTED, up
     from vd_policy.graph.watch import watching
 
-    in_process = {"--resume": args.resume, "--driver": bool(args.driver), "--motion": args.motion != "kinematic",
+    in_process = {"--resume": args.resume, "--actor": bool(args.actor), "--motion": args.motion != "kinematic",
                   "--end-on-contact": args.end_on_contact is not None}  # fmt: skip
     for option, given in in_process.items():
         if given:
@@ -122,7 +122,7 @@ def _result(args: argparse.Namespace, settings: DemonstrationSettings, made: Dem
         "out": args.out,
         "task": args.task,
         "robot": args.robot,
-        "driver": args.driver,
+        "actor": args.actor,
         "noise_rad": settings.noise_std_rad,
         "rule": args.rule,
         "image_height": settings.image_height,
@@ -142,7 +142,7 @@ def _result(args: argparse.Namespace, settings: DemonstrationSettings, made: Dem
         ("time", f"{made.wall_s:.1f} s, {made.samples / made.wall_s:.0f} samples/s"),
         ("size", f"{megabytes:.1f} MB, {1000 * megabytes / max(made.samples, 1):.1f} MB per 1000 samples"),
     ]
-    who = f"driven by {args.driver}, " if args.driver else ""
+    who = f"acted by {args.actor}, " if args.actor else ""
     how = f"{who}noise {settings.noise_std_rad} rad, {args.rule}, seed {args.seed}"
     title = f"{args.out}: {args.task} with {args.robot}, {how}"
     return Result(ok=True, figures=figures, text="\n".join([title, *(f"  {k:<22} {v}" for k, v in rows)]))

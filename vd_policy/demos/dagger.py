@@ -1,6 +1,6 @@
-"""Who drives the arm while the expert says what it would have done: a policy, instead of the expert itself.
+"""A policy that acts while the expert says what it would have done.
 
-States then are those that the policy brings about, its own mistakes included (DAgger: Ross, Gordon and Bagnell, "A
+The states are those that the policy brings about, its own mistakes included (DAgger: Ross, Gordon and Bagnell, "A
 Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", 2011).
 """
 
@@ -15,12 +15,12 @@ from vd_policy.policy.checkpoint import load_run
 from vd_policy.sim.env import ArmEnv
 
 
-class PolicyDriver:
+class ActingPolicy:
     """The means of a run's policy, for one environment.
 
     Args:
         run: directory of the run.
-        env: where it drives.
+        env: where it acts.
 
     Raises:
         BadInput: no whole run, or one that was trained for another arm, step or image size.

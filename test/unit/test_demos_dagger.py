@@ -1,4 +1,4 @@
-"""Demonstrations in which a policy drives and the expert only labels."""
+"""Demonstrations in which a policy acts and the expert only labels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_of(path: Path) -> Path:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> DemonstrationSettings:
     plain = DemonstrationSettings(image_height=16, image_width=20, noise_std_rad=0.0)
-    return replace(plain, driver=str(run_of(tmp_path_factory.mktemp("driver") / "run")))
+    return replace(plain, actor=str(run_of(tmp_path_factory.mktemp("actor") / "run")))
 
 
 def test_the_policy_acts_and_the_expert_labels_the_states_it_comes_to(settings, tmp_path):
@@ -57,7 +57,7 @@ def test_noise_comes_on_top(settings, tmp_path):
 
 
 def test_a_directory_takes_the_experts_episodes_and_then_the_policys(settings, tmp_path):
-    demonstrate(replace(settings, driver=""), 8, tmp_path, seed=3)
+    demonstrate(replace(settings, actor=""), 8, tmp_path, seed=3)
     demonstrate(settings, 8, tmp_path, seed=3, existing="append")
     episodes = [read_episode(p) for p in bag_paths(tmp_path)]
     assert [e.source for e in episodes] == sorted(e.source for e in episodes) and episodes[-1].source == "policy"
@@ -69,19 +69,19 @@ def test_a_directory_takes_the_experts_episodes_and_then_the_policys(settings, t
     [
         ({"image_height": 24}, "--image-size"),
         ({"robot": "gen3_7dof"}, "--robot"),
-        ({"driver": "nowhere"}, "nowhere"),
+        ({"actor": "nowhere"}, "nowhere"),
     ],
 )
-def test_a_driver_that_does_not_fit_is_refused_before_anything_is_written(settings, tmp_path, changes, named):
+def test_a_policy_that_does_not_fit_is_refused_before_anything_is_written(settings, tmp_path, changes, named):
     with pytest.raises(BadInput, match=named):
         demonstrate(replace(settings, **changes), 8, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_takes_task_robot_and_image_size_from_the_driver(settings, tmp_path):
-    words = ["demonstrate", "--driver", settings.driver, "--samples", "6", "--noise", "0"]
+def test_the_command_takes_task_robot_and_image_size_from_the_actor(settings, tmp_path):
+    words = ["demonstrate", "--actor", settings.actor, "--samples", "6", "--noise", "0"]
     words += ["--out", str(tmp_path / "bags")]
     assert main([*words, "--workers", "2", "--json", str(tmp_path / "f.json")]) == 0
     made = json.loads((tmp_path / "f.json").read_text())
-    assert (made["image_height"], made["image_width"], made["driver"]) == (16, 20, settings.driver)
+    assert (made["image_height"], made["image_width"], made["actor"]) == (16, 20, settings.actor)
     assert main([*words, "--graph", "--append"]) == 2
