@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "graph"))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Before torch is imported: results are the same to the bit only for the same number of threads."""
 
 if TYPE_CHECKING:
     from deployed import Deployed

@@ -252,7 +252,13 @@ def test_our_recipe_is_judged_by_what_each_level_costs_beside_the_papers():
     )
     assert found[3].ours.mean == pytest.approx(np.mean([np.ceil((70 - s) / 6) / 100 for s in range(5)]))
     plan = make_plan("recipes", scale_of("recipes", "small"), seeds=[0], recipe="trpo", sweep=Sweep())
-    assert [job.recipe for job in plan.trainings] == ["trpo", OUR_RECIPE]
+    assert [(job.method, job.recipe) for job in plan.trainings] == [
+        ("vd", "trpo"), ("vd", OUR_RECIPE), (UNCERTAINTY, "trpo"), (UNCERTAINTY, OUR_RECIPE),
+    ]  # fmt: skip
+    own = [replace(t, job=replace(t.job, initial_std=None)) for t in trainings if t.job.recipe == OUR_RECIPE]
+    both = curve_verdicts("recipes", best_of(arms_of([*trainings, *own])), {"expert": 56.0}, 1)
+    assert both[:6] == found and [v.ours for v in both[6:]] == [v.ours for v in found]
+    assert all("exploring by its uncertainty, trpo_c8" in v.claim for v in both[6:])
 
 
 def test_the_figures_that_the_command_offers_are_those_that_there_are():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vd_policy.experiments.reproduce.arms import Arm
+from vd_policy.experiments.reproduce.arms import TITLES, Arm
 from vd_policy.experiments.reproduce.curves import Curve, Trained
 from vd_policy.experiments.reproduce.jobs import MAGNITUDE, UNCERTAINTY
 from vd_policy.experiments.reproduce.measure import Measure
@@ -42,7 +42,7 @@ def curve_verdicts(figure: str, arms: Sequence[Arm], experts: Mapping[str, float
     if figure == "fig4":
         return _fig4(judge, by_method, experts, window, measure)
     if figure == "recipes":
-        return _recipes(judge, {arm.job.recipe: arm for arm in arms}, experts, window, measure)
+        return _recipes(judge, arms, experts, window, measure)
     if figure == "fig7":
         return _fig7(judge, by_method, experts, measure)
     pairs = _pairs(arms)
@@ -149,22 +149,24 @@ def _beside_expert(
 
 
 def _recipes(
-    judge: Judge, arms: Mapping[str, Arm], experts: Mapping[str, float], window: int, measure: Measure
+    judge: Judge, arms: Sequence[Arm], experts: Mapping[str, float], window: int, measure: Measure
 ) -> list[Verdict]:
-    """Our recipe beside the other one, seed by seed: what each level costs, and where ours ends."""
-    ours = arms.get(OUR_RECIPE)
-    if ours is None:
-        return []
+    """What is ours beside VD under the asked-for recipe, seed by seed: what each level costs, and where ours ends."""
+    plain = [arm for arm in arms if arm.job.method != UNCERTAINTY and arm.job.recipe != OUR_RECIPE]
     found = []
-    for recipe, arm in arms.items():
-        for level in (*measure.levels, *experts.values()) if arm is not ours else ():
-            found.append(judge.below(f"{OUR_RECIPE} needs at most 1/4 of {recipe}'s samples for {level:.1f}", "aim",
-                                     "share of the steps; a level never reached counts as all steps",
-                                     _cost(ours, arm, level, window), OUR_SHARE))  # fmt: skip
-    for expert, level in experts.items():
-        ends = [t.curve.final() - level for t in ours.trainings]
-        found.append(judge.above(f"{OUR_RECIPE} ends above the expert ({expert}, {level:.1f})", "aim",
-                                 f"difference in final {measure.words}", ends))  # fmt: skip
+    for arm in arms:
+        if arm in plain:
+            continue
+        name = f"{TITLES[UNCERTAINTY]}, {arm.job.recipe}" if arm.job.method == UNCERTAINTY else arm.job.recipe
+        for other in plain:
+            for level in (*measure.levels, *experts.values()):
+                found.append(judge.below(f"{name} needs at most 1/4 of {other.job.recipe}'s samples for {level:.1f}",
+                                         "aim", "share of the steps; a level never reached counts as all steps",
+                                         _cost(arm, other, level, window), OUR_SHARE))  # fmt: skip
+        for expert, level in experts.items():
+            ends = [t.curve.final() - level for t in arm.trainings]
+            found.append(judge.above(f"{name} ends above the expert ({expert}, {level:.1f})", "aim",
+                                     f"difference in final {measure.words}", ends))  # fmt: skip
     return found
 
 

@@ -51,7 +51,7 @@ FIGURES = {
     "fig4": Contents(METHODS, ((8000, 0.5),)),
     "fig5": Contents(("vd", "l2"), ((2000, 0.5), (4000, 0.5), (8000, 0.5))),
     "fig6": Contents(("vd", "l2"), ((8000, 0.05), (8000, 0.25), (8000, 0.5))),
-    "recipes": Contents(("vd",), ((8000, 0.5),), beside=(OUR_RECIPE,)),
+    "recipes": Contents(("vd", UNCERTAINTY), ((8000, 0.5),), beside=(OUR_RECIPE,)),
     "fig7": Contents(("vd", "l2", MAGNITUDE, "none", UNTRAINED), ((8000, GRASP_NOISE_RAD),), task=GRASP, measure=RETURN,
                      min_seeds=3),
     "table1": Contents(("vd",), ((8000, 0.5), (4000, 0.5), (2000, 0.5), (8000, 0.25), (8000, 0.05)), trains=False),
