@@ -24,6 +24,7 @@ from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.rollouts import GraphCollector, Sessions, Stopped
 from vd_policy.nodes.ros import Finished, RclpyFactory, advertise, run, serve, steady_timer, subscribe
 from vd_policy.nodes.weights import COLLECTED
+from vd_policy.nodes.worker import Worker
 from vd_policy.policy.actor import Actor
 from vd_policy.policy.checkpoint import Run, load_run
 from vd_policy.policy.manifest import policy_manifest, policy_tensors
@@ -62,9 +63,7 @@ class LearnerNode(Node):
         self._training = self._prepared(self._start())
         self._sessions = Sessions(self.updates)
         self._saved = self.updates
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._train, name="training")
-        self._thread.start()
+        self._worker = Worker("training", self._train)
         subscribe(self, ROLLOUT, self._take)
         serve(self, "learner/save", self._save_now)
         steady_timer(self, 0.1, self._look)
@@ -114,8 +113,6 @@ class LearnerNode(Node):
                 self._training.run(sys.maxsize, self._iterated)
             except Stopped:
                 self._save()
-            except BaseException as error:  # shown and raised by the node's own thread
-                self._failure = error
 
     def _iterated(self, _steps: int, figures: dict[str, float]) -> None:
         """After each iteration."""
@@ -149,8 +146,8 @@ class LearnerNode(Node):
         return f"{self.updates} updates saved in {self._training.out}"
 
     def _look(self) -> None:
-        self._raise_failure()
-        if not self._thread.is_alive():
+        self._worker.check()
+        if not self._worker.is_alive:
             raise Finished
         self._diagnostics.values["waiting_rollouts"] = self._collector.waiting
         if self.count_publishers(ROLLOUT):
@@ -161,15 +158,9 @@ class LearnerNode(Node):
     def close(self) -> None:
         """Finish the update that is going on and save."""
         self._collector.close()
-        self._thread.join()
+        self._worker.join()
         self.get_logger().info(f"{self._saved} updates saved in {self._training.out}")
-        self._raise_failure()
-
-    def _raise_failure(self) -> None:
-        """Let what stopped the training end the node, once."""
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+        self._worker.check()
 
 
 def main(args: list[str] | None = None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.raw import Raw, raw_message, received_ns, stamp_in_front
 from vd_policy.nodes.ros import LOSSLESS_DEPTH, Finished, run, serve, steady_timer, subscribe
 from vd_policy.nodes.session import SessionRecorder
+from vd_policy.nodes.worker import Worker
 from vd_policy.sim.tasks import load_task
 
 NEEDED = (JOINT_STATES, COLOR, DEPTH, OUTCOME, COMMAND, TRAJECTORY)
@@ -105,9 +105,7 @@ class RecorderNode(Node):
         self._queue = ByteQueue(s.queue_mb * 1e6)
         self._ready = False
         self._heard: set[str] = set()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._write, name="writer")
-        self._thread.start()
+        self._worker = Worker("writer", self._write)
         for topic in RECORDED:
             depth = IMAGE_QUEUE_DEPTH if TOPICS[topic].subscribe_as_sensor else QUEUE_DEPTH
             subscribe(self, topic, partial(self._take, topic), reliable=s.lossless or None, depth=depth, raw=True,
@@ -201,12 +199,11 @@ class RecorderNode(Node):
             while (action := self._queue.get()) is not None:
                 action()
             self._recorder.stop()
-        except BaseException as error:  # shown and raised by the node's own thread
-            self._failure = error
+        finally:
             self._queue.close()
 
     def _look(self) -> None:
-        self._raise_failure()
+        self._worker.check()
         recorder, counts = self._recorder, self._diagnostics.counts
         counts.update({name: n - counts[name] for name, n in dict(recorder.counts).items()})
         self._diagnostics.values["queue_mb"] = f"{self._queue.bytes / 1e6:.1f}"
@@ -233,16 +230,10 @@ class RecorderNode(Node):
     def close(self) -> None:
         """Write what is queued and close what is whole; an open episode is dropped, an open session kept."""
         self._queue.close()
-        self._thread.join()
+        self._worker.join()
         counts = self._recorder.counts
         self.get_logger().info(f"{counts['samples']} samples in {counts['episodes']} episodes in {self._directory}")
-        self._raise_failure()
-
-    def _raise_failure(self) -> None:
-        """Let what stopped the writer end the node, once."""
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+        self._worker.check()
 
 
 def main(args: list[str] | None = None) -> int:
