@@ -51,14 +51,14 @@ def prune_run(
         raise BadInput("--out", str(out), "a directory that does not exist yet", "choose a new name")
     if density is not None:
         policy, report = prune_by_magnitude(source.policy, density)
-        said = {"density": density}
+        said: dict[str, Any] = {"density": density}
     else:
         if not regularised_layers(source.policy):
             raise BadInput("RUN", str(source.path), "a run of pretrain --method vd that was not pruned yet",
                            "give --density X or --like RUN to drop its smallest weights")  # fmt: skip
         policy, report = prune(source.policy, threshold)
         said = {"threshold": threshold}
-    said = dict(how or said)
+    said = {**(how or said)}
     if explore_on is not None:
         policy = uncertain(policy, source, explore_on, seed=0)
         said["explore_on"] = explore_on.content_hash

@@ -147,7 +147,7 @@ class LockstepActing(Acting):
     def _collect(self, whole: Assembled, choice: Choice | None) -> None:
         values = whole.values
         episode = self._builder.add(network_input(whole), values["q"], values["outcome"], choice, self.decider.version)
-        if episode is not None:
+        if episode is not None and self._rollouts is not None:
             self._rollouts.publish(encode_blob(self._factory, pack_episode(episode)))
             self._lead.send(len(episode))
             self._diagnostics.counts["rollouts"] += 1

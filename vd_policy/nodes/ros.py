@@ -99,7 +99,7 @@ def advertise(node: Node, topic_name: str, *, depth: int | None = None, lease_s:
 def subscribe(
     node: Node,
     topic_name: str,
-    callback: Callable[[Any], None],
+    callback: Callable[..., None],
     *,
     reliable: bool | None = None,
     depth: int | None = None,
@@ -114,6 +114,7 @@ def subscribe(
         reliable: another reliability than the table's, where images are taken as sensor data so that a camera that
             publishes best effort is heard too.
         depth: another queue length.
+        callback: takes the message; or the message and rclpy's message info, a dict.
         raw: hand over the serialised bytes.
         on_lost: called with the number of messages that DDS lost on the way.
         lease_s: ask publishers for this lease.
@@ -131,7 +132,7 @@ def subscription(
     node: Node,
     message: type,
     name: str,
-    callback: Callable[[Any], None],
+    callback: Callable[..., None],
     wanted: QoSProfile,
     *,
     raw: bool = False,

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,8 +63,8 @@ class SimNode(Node):
         self._diagnostics = Diagnostics(self)
         self._drive = (LockstepDrive if lockstep else RealTimeDrive)(self, self._env, self._senses, s)
         subscribe(self, TRAJECTORY, self._on_trajectory)
-        if self._env.grips and not lockstep:  # there the judgement closes the hand, as in-process, in one step
-            subscribe(self, GRIPPER_TRAJECTORY, self._on_gripper_trajectory)
+        if self._env.grips and isinstance(self._drive, RealTimeDrive):  # in lockstep the judgement closes the hand
+            subscribe(self, GRIPPER_TRAJECTORY, partial(self._on_gripper_trajectory, self._drive))
         serve(self, "sim/reset", self._drive.reset)
         self._diagnostics.state(OK, f"{s.task} in {s.mode}")
 
@@ -74,9 +75,9 @@ class SimNode(Node):
         if not self._drive.take(replace(target, positions=self._driver.from_driver(target.positions))):
             self.count("dropped")
 
-    def _on_gripper_trajectory(self, msg: Any) -> None:
+    def _on_gripper_trajectory(self, drive: RealTimeDrive, msg: Any) -> None:
         target = self._decoded(msg, self._env.robot.finger_joints)
-        if target is not None and not self._drive.grip(target):
+        if target is not None and not drive.grip(target):
             self.count("gripper_dropped")
 
     def _decoded(self, msg: Any, joints: Sequence[str]) -> JointTarget | None:

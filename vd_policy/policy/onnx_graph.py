@@ -137,7 +137,9 @@ def _convolutions(graph: _Graph, encoder: Encoder, name: str, images: Sequence[_
     """The convolutions, from raw images to the last map."""
     shape, margin = encoder.shape, encoder.shape.kernel // 2
     geometry: dict[str, Any] = {"strides": [shape.stride] * 2, "kernel_shape": [shape.kernel] * 2}
+    read: int
     last, read, image = len(encoder.conv) - 1, IMAGE_CHANNELS, ""
+    layer: Any
     for i, layer in enumerate(encoder.conv):
         filters = layer.out_channels if i == last else _whole_lanes(layer.out_channels)
         weight, bias = np.zeros((filters, read, *layer.kernel_size)), np.zeros(filters)
@@ -159,7 +161,8 @@ def _first_convolution(
     Normalised, ``value * scale - 1``, the margin is 0: in raw values, 1 / scale.
     """
     k, stride, margin = shape.kernel, shape.stride, shape.kernel // 2
-    maps, first, bias = [], 0, bias - weight.sum((1, 2, 3))
+    maps: list[str] = []
+    first, bias = 0, bias - weight.sum((1, 2, 3))
     for image in images:
         n, (first, past) = image.values, (first, first + image.values)
         part = weight[:, first:past].transpose(0, 2, 3, 1).reshape(-1, 1, k, n * k) * image.scale

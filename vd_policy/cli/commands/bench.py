@@ -65,7 +65,7 @@ def _changed(bench: Callable[..., Any], words: list[str]) -> dict[str, Any]:
     hints, parameters = typing.get_type_hints(bench), inspect.signature(bench).parameters
     fields = [(n, hints[n], dataclasses.field(default=p.default)) for n, p in parameters.items() if n != "seed"]
     changes = parse_changes(words)
-    checked = build(dataclasses.make_dataclass("Parameters", fields), changes, "--set")
+    checked: Any = build(dataclasses.make_dataclass("Parameters", fields), changes, "--set")
     return {name: getattr(checked, name) for name in changes}
 
 

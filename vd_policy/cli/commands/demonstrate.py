@@ -54,10 +54,12 @@ def run(args: argparse.Namespace) -> Result:
 
     args.task, args.robot = task_and_robot(args.actor, args.task, args.robot)
     existing = next((name for name in ("append", "resume", "overwrite") if getattr(args, name)), "refuse")
+    height, width = _image_size(args)
     settings = DemonstrationSettings(
         task=args.task,
         robot=args.robot,
-        **_image_size(args),
+        image_height=height,
+        image_width=width,
         motion=args.motion,
         rule=args.rule,
         noise_std_rad=args.noise,
@@ -68,13 +70,14 @@ def run(args: argparse.Namespace) -> Result:
     return _result(args, settings, make(args, settings, existing))
 
 
-def _image_size(args: argparse.Namespace) -> dict[str, int | None]:
+def _image_size(args: argparse.Namespace) -> tuple[int | None, int | None]:
+    """Rows and columns: as asked for, else the actor's, else None for the task's."""
     if args.image_size is None and args.actor:
         from vd_policy.policy.checkpoint import load_manifest
 
         observation = load_manifest(args.actor)["observation"]
-        return {name: observation[name] for name in ("image_height", "image_width")}
-    return {"image_height": args.image_size, "image_width": args.image_size}
+        return observation["image_height"], observation["image_width"]
+    return args.image_size, args.image_size
 
 
 def _in_process(args: argparse.Namespace, settings: DemonstrationSettings, existing: str) -> DemonstrationSummary:
