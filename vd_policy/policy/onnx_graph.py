@@ -137,7 +137,6 @@ def _convolutions(graph: _Graph, encoder: Encoder, name: str, images: Sequence[_
     """The convolutions, from raw images to the last map."""
     shape, margin = encoder.shape, encoder.shape.kernel // 2
     geometry: dict[str, Any] = {"strides": [shape.stride] * 2, "kernel_shape": [shape.kernel] * 2}
-    read: int
     last, read, image = len(encoder.conv) - 1, IMAGE_CHANNELS, ""
     layer: Any
     for i, layer in enumerate(encoder.conv):
