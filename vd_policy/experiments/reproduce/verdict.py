@@ -48,8 +48,12 @@ class Judge:
     def reaches(self, aim: str, paper: str, measure: str, values: Sequence[float], bound: float) -> Verdict:
         """An aim that a number over the seeds exceeds `bound`."""
         ours = mean_of(values)
-        outcome = REACHED if ours.low > bound else NOT_REACHED
-        return Verdict(aim, paper, measure, ours, outcome if ours.values >= self.min_seeds else TOO_FEW)
+        return self._aim(aim, paper, measure, ours, ours.low > bound)
+
+    def stays_below(self, aim: str, paper: str, measure: str, values: Sequence[float], bound: float) -> Verdict:
+        """An aim that a number over the seeds is at most `bound`."""
+        ours = mean_of(values)
+        return self._aim(aim, paper, measure, ours, ours.high <= bound)
 
     def agrees(self, claim: str, paper: str, measure: str, values: Sequence[float], number: float) -> Verdict:
         """A claim that the paper's number lies within our interval."""
@@ -59,6 +63,10 @@ class Judge:
     def elsewhere(self, claim: str, paper: str, measure: str, values: Sequence[float]) -> Verdict:
         """Our number beside one that was measured in another setting."""
         return Verdict(claim, paper, measure, mean_of(values), OTHER_SETTING)
+
+    def _aim(self, aim: str, paper: str, measure: str, ours: Mean, held: bool) -> Verdict:
+        outcome = REACHED if held else NOT_REACHED
+        return Verdict(aim, paper, measure, ours, outcome if ours.values >= self.min_seeds else TOO_FEW)
 
     def _verdict(self, claim: str, paper: str, measure: str, ours: Mean, held: bool, opposite: bool = False) -> Verdict:
         outcome = REPRODUCED if held else REVERSED if opposite else NOT_REPRODUCED
