@@ -157,7 +157,7 @@ class EpisodeRecorder:
     def _take_outcome(self, message: Raw, outcome: Outcome, ready: bool) -> None:
         if self._open is not None and outcome.episode != self._open.number:
             self._abort()  # sim/reset: the new number is all that says so
-        if self._open is None and not self._begin(outcome, ready):
+        if self._open is None and not self._begin(outcome, message.received_ns, ready):
             return
         assert self._open is not None
         if message.stamp_ns in self._open.steps:
@@ -174,7 +174,7 @@ class EpisodeRecorder:
             self._finish()
             self._ending, self._open = self._open, None
 
-    def _begin(self, outcome: Outcome, ready: bool) -> bool:
+    def _begin(self, outcome: Outcome, received_ns: int, ready: bool) -> bool:
         """Open a bag where an episode begins; False for one to leave out."""
         if self._ending is not None and outcome.episode == self._ending.number:
             self.counts["repeats"] += 1
@@ -189,7 +189,7 @@ class EpisodeRecorder:
         check_space(self._directory, self._min_free_bytes)
         info = replace(self._info, sequence=self._index)
         writer = EpisodeWriter(self._directory, self._index, info, compress=self._compress)
-        self._latched.repeat(writer)
+        self._latched.repeat(writer, received_ns)
         self._open = OpenEpisode(outcome.episode, writer)
         self._index += 1
         return True

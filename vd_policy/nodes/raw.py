@@ -66,7 +66,7 @@ class Latched:
         if message.latched:
             self._last[message.topic] = message
 
-    def repeat(self, writer: EpisodeWriter) -> None:
-        """Write what still holds as if it came now."""
+    def repeat(self, writer: EpisodeWriter, received_ns: int) -> None:
+        """Write what still holds as if it came at this time."""
         for message in self._last.values():
-            write(writer, message._replace(received_ns=time.time_ns()))
+            write(writer, message._replace(received_ns=received_ns))

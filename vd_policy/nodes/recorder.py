@@ -149,11 +149,15 @@ class RecorderNode(Node):
         message = raw_message(topic, cdr, received_ns(info))
         self._heard.add(topic)
         if topic == OUTCOME:
-            self._ready = self._ready or self._connected()
+            self._is_ready()
             if self._pacer is not None:
                 self._pacer.heard(message)
                 self._pace()
         self._enqueue(len(cdr), partial(self._recorder.take, message, self._ready))
+
+    def _is_ready(self) -> bool:
+        self._ready = self._ready or self._connected()
+        return self._ready
 
     def _connected(self) -> bool:
         """An episode that begins now will be whole: a graph that goes on without us is heard on every topic it has."""
@@ -178,8 +182,8 @@ class RecorderNode(Node):
             self._diagnostics.counts["overflow"] += 1
 
     def _pace(self) -> None:
-        calm = self._queue.bytes < CALM_BYTES
-        if self._pacer is not None and calm and self._recorder.recording and not self._recorder.target_reached:
+        wanted = self._recorder.recording and not self._recorder.target_reached
+        if self._pacer is not None and wanted and self._queue.bytes < CALM_BYTES and self._is_ready():
             self._pacer.ask()
 
     def _switch(self, on: bool) -> str:

@@ -52,7 +52,7 @@ class SessionRecorder:
             self.counts["ignored"] += 1
             return
         if self._writer is None:
-            self._begin()
+            self._begin(message.received_ns)
             if message.latched:
                 return  # written with the other latched ones
         assert self._writer is not None
@@ -67,12 +67,12 @@ class SessionRecorder:
             writer.close()
             self.counts["episodes"] += 1
 
-    def _begin(self) -> None:
+    def _begin(self, received_ns: int) -> None:
         check_space(self._directory, self._min_free_bytes)
         index = next_index(self._directory)
         info = replace(self._info, sequence=index)
         self._writer = EpisodeWriter(self._directory, index, info, compress=self._compress)
-        self._latched.repeat(self._writer)
+        self._latched.repeat(self._writer, received_ns)
 
     def _check_space(self, written: int) -> None:
         self._unchecked += written
