@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 
+from vd_policy.policy.actor import GaussianActor
 from vd_policy.policy.checkpoint import load_run
 from vd_policy.sim.env import ArmEnv
 
@@ -27,13 +27,15 @@ class ActingPolicy:
     """
 
     def __init__(self, run: str, env: ArmEnv) -> None:
-        self._policy = load_run(run).policy.eval()
+        policy = load_run(run).policy
         self._max_step_rad = env.settings.max_step_rad
-        self._policy.spec.check_arm(env.robot.name, env.robot.joints, self._max_step_rad, run)
-        self._policy.spec.check_image(env.camera.height, env.camera.width, run)
+        policy.spec.check_arm(env.robot.name, env.robot.joints, self._max_step_rad, run)
+        policy.spec.check_image(env.camera.height, env.camera.width, run)
+        self._actor = GaussianActor(policy.eval())
+        self._state = self._actor.begin(1, np.random.default_rng(0))  # the means draw nothing from it
 
     def decide(self, obs: Mapping[str, np.ndarray]) -> np.ndarray:
         """The joint step for one observation, (J,) [rad]."""
-        with torch.inference_mode():
-            mean, _ = self._policy({key: value[None] for key, value in obs.items()})
-        return mean[0].double().numpy() * self._max_step_rad
+        batch = {key: value[None] for key, value in obs.items()}
+        act, self._state = self._actor.act(batch, self._state, explore=False)
+        return act.mean[0].double().numpy() * self._max_step_rad
