@@ -270,8 +270,10 @@ def test_without_the_safety_node_nothing_reaches_the_controller(deployed: Deploy
     """FAULTS 22: safety node killed; the policy goes on commanding in vain."""
     deployed.moving()
     deployed.safety.kill()
-    sent, decisions = len(deployed.robot.sent), int(deployed.status("policy")["decisions"])
-    deployed.graph.wait_for(lambda: int(deployed.status("policy")["decisions"]) > decisions + 40, "more decisions")
+    decisions = lambda: int(deployed.status("policy").get("decisions", 0))  # noqa: E731
+    deployed.graph.wait_for(lambda: decisions() > 0, "the policy's status")
+    sent, decided = len(deployed.robot.sent), decisions()
+    deployed.graph.wait_for(lambda: decisions() > decided + 40, "more decisions")
     assert len(deployed.robot.sent) - sent <= 1  # one may have been on its way
     deployed.at_rest()
     assert TOPICS[TRAJECTORY].sender == "safety"

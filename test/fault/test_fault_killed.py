@@ -51,6 +51,7 @@ class Ear:
 
     @property
     def q(self) -> np.ndarray:
+        self._ros.wait_for(lambda: self.joints, "joint states")
         return self._reader.read(self.joints[-1])
 
     def while_heard(self, messages: list[Any], count: int) -> None:
