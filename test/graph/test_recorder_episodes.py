@@ -195,6 +195,16 @@ def test_recording_goes_on_after_the_episodes_that_are_there_and_stops_at_the_ta
     assert [path.name for path in bag_paths(tmp_path)] == [f"episode_{i:06d}" for i in range(4)]
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_an_episode_that_began_before_the_last_one_asked_for_was_whole_is_dropped(tmp_path: Path, steps: int) -> None:
+    first, second = episode(0), episode(1, steps=steps)
+    second[0].append(first[-1].pop(1))  # an image of the first that comes late
+    recorder = EpisodeRecorder(tmp_path, INFO, episodes=1)
+    recorded(recorder, first, second, episode(2))
+    recorder.stop()
+    assert [e.seed for e in bags(tmp_path)] == [0] and not unfinished_paths(tmp_path)
+
+
 def test_a_full_disk_stops_before_the_next_episode_and_keeps_the_earlier_ones(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     recorder = EpisodeRecorder(tmp_path, INFO)

@@ -157,14 +157,14 @@ class EpisodeRecorder:
     def _take_outcome(self, message: Raw, outcome: Outcome, ready: bool) -> None:
         if self._open is not None and outcome.episode != self._open.number:
             self._abort()  # sim/reset: the new number is all that says so
+        if self._open is not None and outcome.step == 1:
+            self._finish()
         if self._open is None and not self._begin(outcome, message.received_ns, ready):
             return
         assert self._open is not None
         if message.stamp_ns in self._open.steps:
             self.counts["repeats"] += 1
             return
-        if outcome.step == 1:
-            self._finish()
         self._open.steps[message.stamp_ns] = outcome
         self._open.write(message)
         if outcome.step == 0:
@@ -219,7 +219,7 @@ class EpisodeRecorder:
             self._place(message)
 
     def _finish(self) -> None:
-        """Publish the episode that is over."""
+        """Publish the episode that is over; with the last one asked for, drop what has begun after it."""
         episode, self._ending = self._ending, None
         if episode is None:
             return
@@ -231,6 +231,8 @@ class EpisodeRecorder:
         episode.writer.close()
         self.counts["episodes"] += 1
         self.counts["samples"] += episode.samples()
+        if self.target_reached:
+            self._abort()
 
     def _abort(self) -> None:
         if self._open is None:
