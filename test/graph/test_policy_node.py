@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_graph import LATCHED, RosGraph
 from sensor_msgs.msg import Image, JointState
 from stand_in import HOME, SPEC
@@ -140,6 +142,25 @@ def test_a_policy_that_outruns_its_learner_waits_for_weights_between_episodes(ro
     manifest = {**policy_manifest(policy), "weight_version": 0, COLLECTED: {"/policy": sum(steps)}}
     weights.publish(encode_blob(RclpyFactory(), pack_weights(policy_tensors(policy), manifest)))
     ros.wait_for(lambda: len(heard) > len(steps), "a rollout after the learner's answer")
+
+
+def test_a_policy_acts_only_once_its_learner_hears_the_rollouts(ros: RosGraph, tmp_path: Path) -> None:
+    """One sent before is lost, and the lead that it used up would never come back."""
+    policy, status = small_policy(), ros.probe.diagnostics()
+    lease = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL,
+                       liveliness_lease_duration=Duration(seconds=0.5))  # fmt: skip
+    ros.start("policy", run=saved(tmp_path / "run", policy), lockstep=True, rollouts=True)
+    ros.probe.publisher(UInt8MultiArray, WEIGHTS, lease)
+    commands = ros.probe.listen(JointTrajectory, COMMAND)
+    say = _Teller(ros)
+    ros.wait_for(lambda: ros.probe.node.count_publishers(COMMAND), "the policy's command")
+    observed = iter(range(50))
+    say.until(lambda: next(observed) == 49, 1 * S, step=0)
+    ros.wait_for(lambda: "waiting for a learner" in status("policy").get("message", ""), "the policy to wait")
+    assert not commands
+    ros.probe.listen(UInt8MultiArray, ROLLOUT)
+    say.until(lambda: commands, 1 * S, step=0)
+    ros.wait_for(lambda: status("policy").get("message") == "acting", "the policy to act")
 
 
 def test_a_wrong_start_is_refused_with_one_line(ros: RosGraph, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ SMALLER = {
     "--updates": "1",
 }
 """Sizes that a test can afford; nothing else of a command is changed."""
+LONGEST_S = 280
 ELSEWHERE = ("make demo", "make test", "rosdep install", "colcon build", "source install", "ros2 launch")
 """Lines that other tests run, or that need a full ROS installation."""
 
@@ -42,8 +44,21 @@ def shrunk(line: str) -> list[str]:
 
 
 def vd_policy(words: list[str], folder: Path, ros: RosGraph) -> subprocess.CompletedProcess[str]:
+    """The command, run to its end; one that does not end is interrupted, and the test fails with all that was said."""
     line = [sys.executable, "-m", "vd_policy.cli.main", *words]
-    return subprocess.run(line, cwd=folder, env=ros.env, capture_output=True, text=True, timeout=280)
+    process = subprocess.Popen(line, cwd=folder, env=ros.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        said = process.communicate(timeout=LONGEST_S)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        try:
+            said = process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said = ("", "and an interrupt does not end it")
+        logs = [f"--- {log.name}\n{log.read_text()[-4000:]}" for log in sorted(folder.rglob("logs/*.log"))]
+        pytest.fail("\n".join([f"{words} did not end within {LONGEST_S} s:", *said, *logs]))
+    return subprocess.CompletedProcess(line, process.returncode, *said)
 
 
 @pytest.mark.timeout(900)

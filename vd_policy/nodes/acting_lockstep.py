@@ -71,7 +71,7 @@ class LockstepActing(Acting):
 
     def on_repeat(self) -> None:
         """Say the answer again, or give the one that is still owed."""
-        if self._answer is not None and self.may_act() and not self._alone:
+        if self._answer is not None and self.may_act() and not self._is_alone():
             self._command.publish(self._answer)
             self._diagnostics.counts["repeats"] += 1
         elif self._answer is None:
@@ -83,7 +83,7 @@ class LockstepActing(Acting):
         self.meter.pause()
 
     def watch(self, now_s: float) -> None:
-        if self._alone:
+        if self._is_alone():
             self._diagnostics.state(*(ABANDONED if self._led else ALONE))
             return
         if self._open is not None:
@@ -99,7 +99,7 @@ class LockstepActing(Acting):
 
     def _respond(self) -> None:
         whole = self._open
-        if whole is None or not self.may_act() or self._alone:
+        if whole is None or not self.may_act() or self._is_alone():
             return
         outcome = whole.values["outcome"]
         if not self._prepared((outcome.episode, outcome.seed)):
@@ -133,16 +133,23 @@ class LockstepActing(Acting):
         return self._heard
 
     def _count_learners(self, learners: int) -> None:
-        self._learners, self._led = learners, self._led or learners > 0
+        self._learners = learners
 
-    @property
-    def _alone(self) -> bool:
-        """There is no learner for the rollouts."""
-        return self._needs_learner and not self._learners
+    def _is_alone(self) -> bool:
+        """No learner that the policy needs is there and connected to its rollouts: one sent before would be lost, and
+        the lead never made up for."""
+        if not self._needs_learner:
+            return False
+        is_heard = self._learners > 0 and self._connected_learners() > 0
+        self._led = self._led or is_heard
+        return not is_heard
+
+    def _connected_learners(self) -> int:
+        return self._rollouts.get_subscription_count() if self._rollouts is not None else 0
 
     def _must_wait(self) -> bool:
         """The policy is as far ahead as may be of a learner that is there."""
-        return self._rollouts is not None and self._lead.exhausted and self._rollouts.get_subscription_count() > 0
+        return self._lead.exhausted and self._connected_learners() > 0
 
     def _collect(self, whole: Assembled, choice: Choice | None) -> None:
         values = whole.values

@@ -57,14 +57,15 @@ class LearnerNode(Node):
         torch.set_num_threads(s.threads)
         self._diagnostics = Diagnostics(self)
         self._factory = RclpyFactory()
-        self._weights = advertise(self, WEIGHTS, lease_s=s.lease_s)
         self._working = threading.Lock()
         self._collector = GraphCollector(self._publish, self._working)
         self._training = self._prepared(self._start())
         self._sessions = Sessions(self.updates)
         self._saved = self.updates
-        self._worker = Worker("training", self._train)
         subscribe(self, ROLLOUT, self._take)
+        # last: whoever sees that it publishes sends rollouts
+        self._weights = advertise(self, WEIGHTS, lease_s=s.lease_s)
+        self._worker = Worker("training", self._train)
         serve(self, "learner/save", self._save_now)
         steady_timer(self, 0.1, self._look)
         self._diagnostics.state(OK, f"learning to {s.out}")
