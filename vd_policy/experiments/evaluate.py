@@ -159,7 +159,7 @@ def carry_out(
 ) -> Evaluation:
     """Evaluate, with one torch thread a process; the result does not depend on `workers`."""
     torch.set_num_threads(1)
-    if workers == 1:
+    if workers == 1 or episodes <= SHARE:
         return _alone(request, episodes, progress)
     try:
         return _in_processes(request, episodes, workers, progress)
