@@ -136,8 +136,7 @@ class LockstepActing(Acting):
         self._learners = learners
 
     def _is_alone(self) -> bool:
-        """No learner that the policy needs is there and connected to its rollouts: one sent before would be lost, and
-        the lead never made up for."""
+        """No learner that the policy needs is there and hears its rollouts."""
         if not self._needs_learner:
             return False
         is_heard = self._learners > 0 and self._connected_learners() > 0
@@ -155,6 +154,7 @@ class LockstepActing(Acting):
         values = whole.values
         episode = self._builder.add(network_input(whole), values["q"], values["outcome"], choice, self.decider.version)
         if episode is not None and self._rollouts is not None:
+            if self._connected_learners():  # what nobody hears, nobody will collect
+                self._lead.send(len(episode))
             self._rollouts.publish(encode_blob(self._factory, pack_episode(episode)))
-            self._lead.send(len(episode))
             self._diagnostics.counts["rollouts"] += 1
