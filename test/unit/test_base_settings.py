@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vd_policy.base.errors import BadInput, Missing
-from vd_policy.base.settings import as_dict, build, from_yaml, load_yaml, replaced, setting
+from vd_policy.base.settings import as_dict, build, from_yaml, load_yaml, parse_yaml, replaced, setting
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,24 @@ def test_a_field_without_default_must_be_given():
 
     with pytest.raises(BadInput, match="name"):
         build(Needs, {}, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("-2.5E+2", -250.0),
+        (".5e1", 5.0),
+        ("1e", "1e"),
+        ("e3", "e3"),
+        ("7", 7),
+        ("0.5", 0.5),
+        ("[1e-2, on]", [0.01, True]),
+    ],
+)
+def test_numbers_are_read_as_everybody_writes_them(text: str, value: object):
+    """PyYAML takes 1e-3 for text."""
+    assert parse_yaml(text) == value and type(parse_yaml(text)) is type(value)
 
 
 def test_changes_are_checked_like_files():

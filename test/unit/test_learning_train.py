@@ -15,6 +15,7 @@ from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes
 from vd_policy.learning.train import train
 from vd_policy.learning.trpo import TRPO
 from vd_policy.policy.checkpoint import load_metrics, load_run, load_training
+from vd_policy.policy.export import random_observation
 
 TIMES = ("diag/collect_s", "diag/update_s")
 CHANGES = {"batch_steps": 50, "cg_steps": 3, "critic.warmup_batches": 1, "critic.fit_steps": 5}
@@ -120,6 +121,22 @@ def test_the_commands_clone_prune_and_improve(tmp_path, capsys):
     capsys.readouterr()
     assert main([*improve, "--steps", "100"]) == 2
     assert "--resume" in capsys.readouterr().err
+
+
+def test_training_explores_anew_from_the_standard_deviation_asked_for(tmp_path, capsys):
+    start = tiny_run(tmp_path / "start")
+    improve = ["train", str(tmp_path / "start"), "--out", str(tmp_path / "rl"), "--recipe", "trpo", "--steps", "30"]
+    improve += [word for name, value in CHANGES.items() for word in ("--set", f"{name}={value}")]
+    assert main([*improve, "--initial-std", "0.03", "--set", "max_kl=1e-9"]) == 0
+    improved = load_run(tmp_path / "rl").policy
+    assert improved.settings.initial_std == 0.03 != start.policy.settings.initial_std
+    _, std = improved(random_observation(improved.spec, 3, seed=0))
+    assert torch.allclose(std, torch.tensor(0.03), rtol=1e-2)
+    capsys.readouterr()
+    assert main([*improve, "--initial-std", "20"]) == 2
+    assert "--initial-std" in capsys.readouterr().err
+    assert main([*improve, "--resume", "--initial-std", "0.05"]) == 2
+    assert "initial_std" in capsys.readouterr().err
 
 
 def test_training_on_another_task_than_the_run_was_made_for_is_refused(tmp_path, capsys):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -46,7 +47,7 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_YAML_BYTES:
         raise BadInput(str(path), path.stat().st_size, f"at most {MAX_YAML_BYTES} bytes", "is this the right file?")
     try:
-        loaded = yaml.load(path.read_text(), Loader=_UniqueKeys)
+        loaded = parse_yaml(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(str(path), str(error), "valid YAML", "correct the file") from None
     except OSError as error:
@@ -58,8 +59,14 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     return loaded
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping, where YAML silently takes the last."""
+def parse_yaml(text: str) -> Any:
+    """The value that a text in YAML is; `yaml.YAMLError` for one that is none."""
+    return yaml.load(text, Loader=_Loader)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, where YAML silently takes the last, and reads 1e-3 as a number,
+    as YAML 1.2 does: to PyYAML's 1.1 it is text without a point and a sign."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -70,6 +77,11 @@ class _UniqueKeys(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -16,7 +16,7 @@ import yaml
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import MAX_SEED
-from vd_policy.base.settings import as_dict, build, setting
+from vd_policy.base.settings import as_dict, build, parse_yaml, setting
 from vd_policy.messages.resize import FITS
 
 MODES = ("lockstep", "realtime")
@@ -126,7 +126,7 @@ def _value(options_class: type, name: str, text: str) -> Any:
     if plain_type(options_class, name) is str:
         return text
     try:
-        return yaml.safe_load(text)  # a number or a truth value as ROS users write them; empty is None
+        return parse_yaml(text)  # a number or a truth value as ROS users write them; empty is None
     except yaml.YAMLError:
         return text
 

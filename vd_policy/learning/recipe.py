@@ -11,7 +11,7 @@ import yaml
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.resources import named_or_path
-from vd_policy.base.settings import from_yaml, setting
+from vd_policy.base.settings import from_yaml, parse_yaml, setting
 from vd_policy.learning.learner import Learner
 from vd_policy.policy.gaussian import GaussianPolicy
 
@@ -46,7 +46,7 @@ def parse_changes(words: list[str]) -> dict[str, Any]:
         if not (name and equals):
             raise BadInput("--set", word, "NAME=VALUE", "write for example --set max_kl=0.02")
         try:
-            changes[name] = yaml.safe_load(text)
+            changes[name] = parse_yaml(text)
         except yaml.YAMLError as error:
             raise BadInput(f"--set {name}", text, "a YAML value", str(error)) from None
     return changes

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vd_policy.cli.arguments import whole
+from vd_policy.cli.arguments import number, whole
 from vd_policy.cli.result import Result
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", default=DEFAULT_RECIPE, metavar="NAME",
                         help=f"a name in config/recipes, or a YAML file ({DEFAULT_RECIPE}; the paper's: trpo)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change any recipe setting")
+    parser.add_argument("--initial-std", type=number(1e-6, 10.0), metavar="X",
+                        help="explore anew from this standard deviation in every state [actions] (the run's)")
     parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
                         help="how the arm moves: through its poses, or at real speed limits (kinematic)")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT, exactly")
@@ -46,15 +48,18 @@ def run(args: argparse.Namespace) -> Result:
     from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes
     from vd_policy.learning.train import train
     from vd_policy.policy.checkpoint import load_run
+    from vd_policy.policy.gaussian import exploring
 
     torch.set_num_threads(1)
     start = load_run(args.run)
     args.task, args.robot = task_and_robot(args.run, args.task, args.robot, allow_changed=args.allow_changed)
     recipe = load_recipe(args.recipe, parse_changes(args.set))
     policy, extra = _without_dropout(start)
+    if args.initial_std is not None:
+        policy = exploring(policy, args.initial_std)
     learner = build_learner(recipe, policy, seed=args.seed, version=start.manifest["weight_version"] + 1)
     begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": args.seed, "task": args.task,
-                  "robot": args.robot, "motion": args.motion}  # fmt: skip
+                  "robot": args.robot, "motion": args.motion, "initial_std": args.initial_std}  # fmt: skip
     extra["seeds"] = {"train": args.seed}
     with _collector(args, start) as collector, ProgressBar("step", args.steps) as bar:
         figures = train(
@@ -87,26 +92,18 @@ def _collector(args: argparse.Namespace, start: Run) -> ProcessCollector:
         ArmEnv, args.task, args.robot, motion=args.motion, image_height=start.spec.image_height,
         image_width=start.spec.image_width,
     )  # fmt: skip
-    _check_fits(start, make_env)
+    _check_fits(args, start, make_env)
     seed = Seeds(args.seed).integer("rollouts")  # other cups than those of demonstrations made with the same --seed
     return ProcessCollector(make_env, seed=seed, workers=args.workers, task=args.task)
 
 
-def _check_fits(start: Run, make_env: Any) -> None:
+def _check_fits(args: argparse.Namespace, start: Run, make_env: Any) -> None:
     """Refuse a task or robot that the policy was not made for, and bad names, before any process starts."""
-    from vd_policy.base.errors import BadInput
-
     env = make_env()
-    joints, step = tuple(env.robot.joints), env.settings.max_step_rad
-    env.close()
-    if joints != start.spec.joints:
-        raise BadInput("--robot", _listed(joints), _listed(start.spec.joints), "choose the robot of the run")
-    if abs(step - start.spec.max_step_rad) > 1e-6 * step:
-        raise BadInput("max_step_rad of --task", step, f"{start.spec.max_step_rad:.6g}", "choose the task of the run")
-
-
-def _listed(joints: tuple[str, ...]) -> str:
-    return ", ".join(joints)
+    try:
+        start.spec.check_arm(env.robot.name, env.robot.joints, env.settings.max_step_rad, str(args.run))
+    finally:
+        env.close()
 
 
 def _table(args: argparse.Namespace, figures: dict[str, Any]) -> str:
