@@ -13,9 +13,12 @@ from ros_graph import RosGraph
 
 from vd_policy.demos.bag import bag_paths, read_episode, read_recording, unfinished_paths
 from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate
+from vd_policy.demos.reader import open_bag
+from vd_policy.demos.storage import bag_topic
 from vd_policy.graph.nodes import graph
 from vd_policy.graph.options import DemonstrateOptions
 from vd_policy.graph.process import command
+from vd_policy.messages.topics import GRIPPER_COMMAND
 
 
 def demonstrating(ros: RosGraph, out: Path, **options: Any) -> dict[str, Any]:
@@ -45,6 +48,30 @@ def test_demonstrations_through_the_graph_equal_those_made_in_process(
         for name in ("action", "applied", "label", "reward", "scene"):
             assert np.array_equal(getattr(mine, name), getattr(theirs, name)), name
         assert (mine.terminated, mine.truncated, mine.success) == (theirs.terminated, theirs.truncated, theirs.success)
+
+
+def test_nothing_is_recorded_before_every_node_of_the_graph_is_there(ros: RosGraph, tmp_path: Path) -> None:
+    """However late one of them starts: a bag without the commands of the hand would miss them unnoticed."""
+    options = DemonstrateOptions(task="grasp", noise=0.03, out=str(tmp_path), image_height=16, image_width=16)
+    specs = {spec.name: spec for spec in graph("demonstrate", options)}
+    late = specs.pop("gripper")
+    for spec in specs.values():
+        ros.start(spec.executable, **spec.parameters)
+    status = ros.probe.diagnostics()
+    ros.wait_for(lambda: int(status("sim").get("repeats", 0)) >= 4, "a sim that waits for the recorder")
+    ros.wait_for(lambda: "recording" in status("recorder").get("message", ""), "the recorder")
+    assert not bag_paths(tmp_path)
+    ros.start(late.executable, **late.parameters)
+    ros.wait_for(lambda: len(bag_paths(tmp_path)) >= 2, "two episodes")
+    for path in bag_paths(tmp_path):
+        with open_bag(path) as bag:
+            assert any(bag.messages({bag_topic(GRIPPER_COMMAND)}))
+
+
+def test_a_topic_that_is_never_recorded_cannot_be_needed(ros: RosGraph, tmp_path: Path) -> None:
+    recorder = ros.start("recorder", out=str(tmp_path), needed=["lidar"])
+    assert recorder.wait() == 2
+    assert "'lidar'" in recorder.output and "extra_topics" in recorder.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

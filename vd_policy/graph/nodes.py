@@ -15,6 +15,7 @@ from vd_policy.base.seeds import Seeds
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, options_of
 from vd_policy.graph.process import NodeSpec
 from vd_policy.graph.trained import task_and_robot
+from vd_policy.messages.topics import EXPERT_ACTION, GRIPPER_COMMAND, GRIPPER_TRAJECTORY
 from vd_policy.sim.tasks import grips, load_task
 
 PATIENCE = 2.0
@@ -68,7 +69,8 @@ def _demonstrate(o: DemonstrateOptions) -> list[NodeSpec]:
     patience_s = PATIENCE * task.period_s
     # No workspace box: a demonstration made in-process has none, and touching the table is part of the task.
     safety = _safety(o, lockstep=_lockstep(o), workspace=False, command_timeout_s=patience_s)
-    recorder = _recorder(o, o.out, samples=o.samples, expert_rule=o.rule, expert_noise_rad=noise_rad)
+    recorder = _recorder(o, o.out, samples=o.samples, expert_rule=o.rule, expert_noise_rad=noise_rad,
+                         needed=(EXPERT_ACTION, *_hand_topics(o)))  # fmt: skip
     return [NodeSpec("expert", expert), *_gripper(o, _lockstep(o)), safety, recorder]
 
 
@@ -88,6 +90,10 @@ def _train(o: TrainOptions) -> list[NodeSpec]:
 
 def _gripper(o: SimOptions, lockstep: bool) -> list[NodeSpec]:
     return [NodeSpec("gripper", {"robot": o.robot, "lockstep": lockstep})] if _has_hand(o) else []
+
+
+def _hand_topics(o: SimOptions) -> tuple[str, ...]:
+    return (GRIPPER_COMMAND, GRIPPER_TRAJECTORY) if _has_hand(o) else ()
 
 
 def _has_hand(o: SimOptions) -> bool:
@@ -111,6 +117,7 @@ def _recorder(o: SimOptions, out: str, **parameters: Any) -> NodeSpec:
         "lossless": simulated,
         "lockstep": lockstep,
         "paced": lockstep,
+        "needed": _hand_topics(o),
     }
     return NodeSpec("recorder", {**fixed, **parameters})
 

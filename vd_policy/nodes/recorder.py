@@ -35,7 +35,7 @@ from vd_policy.nodes.worker import Worker
 from vd_policy.sim.tasks import load_task
 
 NEEDED = (JOINT_STATES, COLOR, DEPTH, OUTCOME, COMMAND, TRAJECTORY)
-"""Somebody must publish these before an episode is begun."""
+"""Somebody must publish these before an episode is begun, and what `RecorderSettings.needed` adds."""
 EPISODE, SESSION = "episode", "session"
 QUEUE_DEPTH = 2000
 """Two seconds of joint states at 1000 Hz, so that a busy machine loses none."""
@@ -59,6 +59,8 @@ class RecorderSettings:
     autostart: bool = setting(True, "record at once; otherwise wait for recorder/start")
     bag: str = setting(EPISODE, "one an episode, as task/outcome says; or one a session, from recorder/start to stop",
                        choices=(EPISODE, SESSION))  # fmt: skip
+    needed: tuple[str, ...] = setting((), "more of the recorded topics that somebody must publish before an episode is"
+                                      " begun: expert/action, gripper/command")  # fmt: skip
     extra_topics: tuple[str, ...] = setting((), "more topics to record: standard message types, other cameras for one")
     compress: bool = setting(True, "zstd chunks, lossless; false takes less of a core and more of the disk")
     lockstep: bool = setting(False, "the simulator waits for each command; it counts the joints as the URDF does")
@@ -99,6 +101,7 @@ class RecorderNode(Node):
         super().__init__("recorder", automatically_declare_parameters_from_overrides=True)
         self.settings = s = declare(self, RecorderSettings)
         self._directory = Path(s.out).expanduser()
+        self._needed = self._all_needed()
         self._recorder = self._made(self._prepared(self._directory))
         self._recorder.recording = s.autostart
         self._diagnostics = Diagnostics(self)
@@ -120,6 +123,12 @@ class RecorderNode(Node):
     @property
     def _min_free_bytes(self) -> int:
         return int(self.settings.min_free_mb * 1e6)
+
+    def _all_needed(self) -> frozenset[str]:
+        for topic in self.settings.needed:
+            if topic not in RECORDED:
+                raise BadInput("needed", topic, "one of " + ", ".join(RECORDED), "give other topics as extra_topics")
+        return frozenset((*NEEDED, *self.settings.needed))
 
     def _prepared(self, directory: Path) -> Path:
         with storage_errors("recording", directory):
@@ -164,7 +173,7 @@ class RecorderNode(Node):
         sent = frozenset(name for name in RECORDED if self.count_publishers(name))
         if isinstance(self._recorder, EpisodeRecorder):
             self._recorder.expected = sent
-        return sent.issuperset(NEEDED) and (self.settings.paced or sent <= self._heard)
+        return sent >= self._needed and (self.settings.paced or sent <= self._heard)
 
     def _take_extra(
         self, topic: str, kind: str, latched: bool, headed: bool, cdr: bytes, info: dict[str, Any]
