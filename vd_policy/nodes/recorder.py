@@ -13,6 +13,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
 from vd_policy.arm.spec import load_robot
@@ -109,10 +110,7 @@ class RecorderNode(Node):
         self._ready = False
         self._heard: set[str] = set()
         self._worker = Worker("writer", self._write)
-        for topic in RECORDED:
-            depth = IMAGE_QUEUE_DEPTH if TOPICS[topic].subscribe_as_sensor else QUEUE_DEPTH
-            subscribe(self, topic, partial(self._take, topic), reliable=s.lossless or None, depth=depth, raw=True,
-                      on_lost=partial(self._lost, topic))  # fmt: skip
+        self._subscribed = {topic: self._subscribe(topic) for topic in RECORDED}
         self._extra = ExtraTopics(self, s.extra_topics, self._take_extra, self._lost, IMAGE_QUEUE_DEPTH)
         self._pacer = Pacer(self) if s.paced else None
         serve(self, "recorder/start", partial(self._switch, True))
@@ -154,6 +152,11 @@ class RecorderNode(Node):
                            expert_noise_rad=s.expert_noise_rad,
                            driver_joints={} if s.lockstep else robot.driver_joints)  # fmt: skip
 
+    def _subscribe(self, topic: str) -> Subscription:
+        depth = IMAGE_QUEUE_DEPTH if TOPICS[topic].subscribe_as_sensor else QUEUE_DEPTH
+        return subscribe(self, topic, partial(self._take, topic), reliable=self.settings.lossless or None, depth=depth,
+                         raw=True, on_lost=partial(self._lost, topic))  # fmt: skip
+
     def _take(self, topic: str, cdr: bytes, info: dict[str, Any]) -> None:
         message = raw_message(topic, cdr, received_ns(info))
         self._heard.add(topic)
@@ -169,8 +172,9 @@ class RecorderNode(Node):
         return self._ready
 
     def _connected(self) -> bool:
-        """An episode that begins now will be whole: a graph that goes on without us is heard on every topic it has."""
-        sent = frozenset(name for name in RECORDED if self.count_publishers(name))
+        """An episode that begins now will be whole: who sends is found, and a graph that goes on without us is heard
+        on every topic it has."""
+        sent = frozenset(name for name, each in self._subscribed.items() if each.get_publisher_count())
         if isinstance(self._recorder, EpisodeRecorder):
             self._recorder.expected = sent
         return sent >= self._needed and (self.settings.paced or sent <= self._heard)
