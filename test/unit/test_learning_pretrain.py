@@ -118,20 +118,6 @@ def test_the_step_size_falls_to_nothing_over_the_last_part_where_that_is_asked_f
     assert sizes == pytest.approx([0.01, 0.01, 0.005, 0.0002])
 
 
-def test_the_likelihood_widens_with_the_largest_joint_step_of_a_label():
-    settings = CloningSettings(likelihood_std=0.1, likelihood_share=0.2)
-    cloning = Cloning(tiny_policy(), settings, samples=50, steps=100, seed=0)
-    labels = torch.zeros(2, tiny_policy().spec.action_size)
-    labels[0, 1], labels[1, 0] = -1.0, 0.1
-    mean = labels + 0.05
-    std = torch.tensor([0.3, 0.12])
-    expected = -torch.distributions.Normal(mean, std[:, None]).log_prob(labels).sum(1).mean()
-    assert torch.allclose(cloning.nll(mean, labels.numpy()), expected)
-    fixed = Cloning(tiny_policy(), CloningSettings(likelihood_std=0.1), samples=50, steps=100, seed=0)
-    expected = -torch.distributions.Normal(mean, 0.1).log_prob(labels).sum(1).mean()
-    assert torch.allclose(fixed.nll(mean, labels), expected)
-
-
 def test_a_falling_step_size_moves_the_weights_less():
     obs, labels = random_observation(tiny_policy().spec, 8, seed=0), torch.zeros(8, tiny_policy().spec.action_size)
     moves = []

@@ -30,9 +30,7 @@ class CloningSettings:
     learning_rate: float = setting(1e-3, "Adam's step size", minimum=0.0)
     decay: float | None = setting(None, "share of the steps, the last ones, in which Adam's step size falls to 0",
                                   minimum=0.01, maximum=1.0)  # fmt: skip
-    likelihood_std: float = setting(0.1, "sigma_psi of the likelihood [action units]", minimum=1e-3)
-    likelihood_share: float = setting(0.0, "sigma_psi grows by this share of a label's largest joint step, so that"
-                                      " small steps, near the goal, count most", minimum=0.0, maximum=1.0)  # fmt: skip
+    likelihood_std: float = setting(0.1, "sigma_psi of the likelihood, fixed [action units]", minimum=1e-3)
     kl_warmup: float = setting(0.4, "share of all steps in which the KL's weight rises to 1", minimum=0.0, maximum=1.0)
     l2_weight: float = setting(1e-4, "weight of the sum of squares in units of the mean squared error", minimum=0.0)
 
@@ -88,10 +86,8 @@ class Cloning:
         return {"loss": float(loss.detach()), "nll": float(nll.detach()), "penalty": float(penalty.detach())}
 
     def nll(self, mean: Tensor, labels: np.ndarray | Tensor) -> Tensor:
-        """Mean negative log-likelihood of labels (M, A) under N(mean, sigma_psi): -L_D / N of eq. 3, a scalar."""
-        labels = torch.as_tensor(labels)
-        std = self._std + self.settings.likelihood_share * labels.abs().amax(1, keepdim=True)
-        return -log_prob(labels, mean, std.expand_as(mean)).mean()
+        """Mean negative log-likelihood of labels (M, A) under N(mean, likelihood_std): -L_D / N of eq. 3, a scalar."""
+        return -log_prob(torch.as_tensor(labels), mean, self._std.expand_as(mean)).mean()
 
     @property
     def step_size(self) -> float:
