@@ -104,6 +104,17 @@ def test_messages_that_overtake_each_other_land_in_their_own_episode(tmp_path: P
     assert recorder.counts["incomplete"] == 0
 
 
+def test_a_first_outcome_that_comes_late_finds_its_observation(tmp_path: Path) -> None:
+    """By the clock a second of joint states may have come since."""
+    first = episode(0)
+    outcome = first[0].pop(3)
+    later = seen(replace(ROOT, step=1))[0]
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    recorded(recorder, [first[0][:3]], [[later]] * 200, [[outcome, *first[0][3:]]], first[1:])
+    recorder.stop()
+    assert [len(e) for e in bags(tmp_path)] == [3] and recorder.counts["incomplete"] == 0
+
+
 def by_the_clock(message: Raw) -> Raw:
     """As the safety node sends it in real time: to be begun at once, naming the observation that it answers."""
     if message.topic != TRAJECTORY:

@@ -67,7 +67,7 @@ def test_a_stop_that_cannot_be_remembered_still_stops_and_says_so(ros: RosGraph,
     assert ros.probe.call("safety/stop").success
     ros.wait_for(lambda: status("safety").get("latch_write_errors") == "1", "the write error")
     assert status("safety")["message"] == "stopped: safety/stop was called"
-    assert "a restart would forget it" in safety.output
+    ros.wait_for(lambda: "a restart would forget it" in safety.output, "its log")
 
 
 def test_a_reset_without_joint_states_is_refused(ros: RosGraph, tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ OBSERVED = (JOINT_STATES, COLOR, DEPTH)
 ANSWERS = (COMMAND, TRAJECTORY, EXPERT_ACTION)
 HELD_BYTES = 256e6
 """Messages ahead of their outcome that are kept: 4 s of four RGBD cameras at 256x256 and 30 Hz."""
-HELD_IDLE = 64
+HELD_IDLE_BYTES = 64e6
+"""The same between two episodes: a second of it, for an episode's first observation, whose outcome may come late."""
 
 
 @dataclass
@@ -205,7 +206,7 @@ class EpisodeRecorder:
     def _hold(self, message: Raw) -> None:
         self._held.append(message)
         self._held_bytes += len(message.cdr)
-        while len(self._held) > HELD_IDLE if self._open is None else self._held_bytes > HELD_BYTES:
+        while self._held_bytes > (HELD_IDLE_BYTES if self._open is None else HELD_BYTES):
             self._held_bytes -= len(self._held.popleft().cdr)
             self.counts["overtaken"] += self._open is not None
 
