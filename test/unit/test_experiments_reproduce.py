@@ -183,6 +183,17 @@ def test_a_figure_is_planned_seed_by_seed_with_each_sweep():
         make_plan("fig8", plan.scale, seeds=[0], recipe="trpo", sweep=sweep)
 
 
+@pytest.mark.parametrize(("hold", "ratio"), [("epochs", 1), ("steps", 4)])
+def test_fewer_demonstrations_are_cloned_for_as_many_epochs_or_as_many_steps(hold, ratio):
+    scale = replace(scale_of("fig5", "small"), hold=hold)
+    plan = make_plan("fig5", scale, seeds=[0], recipe="trpo", sweep=Sweep())
+    epochs = {(clone.method, clone.samples): clone.epochs for clone in plan.clones}
+    for method in ("vd", "l2"):
+        fewest, all_of_them = epochs[method, scale.samples // 4], epochs[method, scale.samples]
+        assert fewest == ratio * all_of_them
+    assert epochs["vd", scale.samples] == scale.vd_epochs and epochs["l2", scale.samples] == scale.epochs
+
+
 def test_exploring_by_uncertainty_takes_no_setting_from_a_sweep():
     sweep = Sweep(initial_std=(0.05, 0.1))
     plan = make_plan("fig4", scale_of("fig4", "small"), seeds=[0], recipe="trpo", sweep=sweep, only=["vd", UNCERTAINTY])

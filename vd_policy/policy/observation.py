@@ -84,7 +84,7 @@ class ObservationSpec:
         if tuple(self.joints) != tuple(joints):
             allowed = f"one with the joints of {run}: {', '.join(self.joints)}"
             raise BadInput("--robot", robot, allowed, "choose the one it learned with")
-        if not math.isclose(self.max_step_rad, max_step_rad, rel_tol=1e-5):
+        if not math.isclose(self.max_step_rad, max_step_rad, rel_tol=1e-6):
             allowed = f"{self.max_step_rad:.6g} as in {run}"
             raise BadInput("max_step_rad of --task", max_step_rad, allowed, "choose the one it learned with")
 

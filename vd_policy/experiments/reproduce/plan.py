@@ -170,7 +170,9 @@ def _starts(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[_Start
 
 
 def _clones(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[CloneJob]:
-    epochs = {"vd": scale.vd_epochs, "random": 0}.get(method, scale.epochs)
+    epochs = {"vd": scale.vd_epochs, UNTRAINED: 0}.get(method, scale.epochs)
+    if scale.hold == "steps":
+        epochs = round(epochs * scale.samples / data.samples)
     weights = sweep.l2_weight if method == "l2" else (None,)
     size = scale.image_size
     return [

@@ -22,6 +22,8 @@ class Scale:
     expert_episodes: int = setting(400, "starts of the experts' lines", minimum=1)
     rule: str = setting("literal", "the demonstrating expert's eq. 10; the paper's is literal",
                         choices=("literal", "clipped"))  # fmt: skip
+    hold: str = setting("epochs", "what fewer demonstrations leave as it is: the epochs of cloning, or its Adam steps",
+                        choices=("epochs", "steps"))  # fmt: skip
     smoothing: int = setting(10, "iterations that a curve is averaged over", minimum=1)
     initial_std: float = setting(0.1, "exploration that RL starts from [action units]", minimum=1e-3, maximum=1.0)
 
