@@ -153,12 +153,12 @@ def _recipes(
 ) -> list[Verdict]:
     """What is ours beside VD under the asked-for recipe, seed by seed: what each level costs, and where ours ends."""
     clipped = {name: level for name, level in experts.items() if name == "expert"}  # the other is passed at once
-    plain = [arm for arm in arms if arm.job.method != UNCERTAINTY and arm.job.recipe != OUR_RECIPE]
+    plain = [arm for arm in arms if _is_papers(arm)]
     found = []
     for arm in arms:
         if arm in plain:
             continue
-        name = f"{TITLES[UNCERTAINTY]}, {arm.job.recipe}" if arm.job.method == UNCERTAINTY else arm.job.recipe
+        name = _name(arm)
         for other in plain:
             for level in (*measure.levels, *clipped.values()):
                 found.append(judge.stays_below(
@@ -170,6 +170,18 @@ def _recipes(
             found.append(judge.reaches(f"{name} ends above the expert ({expert}, {level:.1f})", "not in the paper",
                                        f"difference in final {measure.words}", ends, 0.0))  # fmt: skip
     return found
+
+
+def _is_papers(arm: Arm) -> bool:
+    return arm.job.method != UNCERTAINTY and arm.job.recipe != OUR_RECIPE and arm.job.clone.actor is None
+
+
+def _name(arm: Arm) -> str:
+    """A recipe as a whole: demonstrations and exploration where they are not the paper's, and RL."""
+    parts = ["our demonstrations"] if arm.job.clone.actor is not None else []
+    if arm.job.method == UNCERTAINTY:
+        parts.append(TITLES[UNCERTAINTY])
+    return ", ".join([*parts, arm.job.recipe])
 
 
 def _cost(a: Arm, b: Arm, level: float, window: int) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vd_policy.base.errors import BadInput
 from vd_policy.experiments.reproduce.jobs import (
@@ -23,6 +23,8 @@ FULL_SAMPLES = 8000
 """The paper's number of demonstrations; a scale replaces it, and its halves with it."""
 OUR_RECIPE = "trpo_c8"
 """Of RL; the paper's is ``trpo``."""
+OUR_RULE, OUR_NOISE_RAD = "clipped", 0.25
+"""Of our demonstrations; the paper's are ``literal`` and 0.5. Half of ours are labels at a clone's states (DAgger)."""
 NOISE_RAD = 0.5
 """The paper's noise on the expert where it says nothing else."""
 GRASP_NOISE_RAD = 0.03
@@ -45,13 +47,15 @@ class Contents:
     """Fewer seeds make no verdict."""
     beside: tuple[str, ...] = ()
     """Recipes of RL that are run beside the one that is asked for."""
+    ours: bool = False
+    """Whether VD is also cloned from as many demonstrations of our own making."""
 
 
 FIGURES = {
     "fig4": Contents(METHODS, ((8000, 0.5),)),
     "fig5": Contents(("vd", "l2"), ((2000, 0.5), (4000, 0.5), (8000, 0.5))),
     "fig6": Contents(("vd", "l2"), ((8000, 0.05), (8000, 0.25), (8000, 0.5))),
-    "recipes": Contents(("vd", UNCERTAINTY), ((8000, 0.5),), beside=(OUR_RECIPE,)),
+    "recipes": Contents(("vd", UNCERTAINTY), ((8000, 0.5),), beside=(OUR_RECIPE,), ours=True),
     "fig7": Contents(("vd", "l2", MAGNITUDE, "none", UNTRAINED), ((8000, GRASP_NOISE_RAD),), task=GRASP, measure=RETURN,
                      min_seeds=3),
     "table1": Contents(("vd",), ((8000, 0.5), (4000, 0.5), (2000, 0.5), (8000, 0.25), (8000, 0.05)), trains=False),
@@ -115,11 +119,8 @@ def make_plan(
     starts = [
         start
         for seed in seeds
-        for samples, noise in contents.data
-        for method in methods
-        for start in _starts(
-            _Data(contents.task, seed, scale.samples * samples // FULL_SAMPLES, noise), method, scale, sweep
-        )
+        for method, data in _data(contents, methods, seed, scale)
+        for start in _starts(data, method, scale, sweep)
     ]
     clones = dict.fromkeys(clone for start in starts for clone in (start.clone, start.like) if clone is not None)
     trainings = [
@@ -146,6 +147,21 @@ class _Data:
     seed: int
     samples: int
     noise_rad: float
+    rule: str
+    half_labels: bool = False
+    """Whether half of it are labels at the states of a clone of the other half."""
+
+
+def _data(contents: Contents, methods: list[str], seed: int, scale: Scale) -> list[tuple[str, _Data]]:
+    """Each method with each data set that it learns from."""
+    found = [
+        (method, _Data(contents.task, seed, scale.samples * samples // FULL_SAMPLES, noise, scale.rule))
+        for samples, noise in contents.data
+        for method in methods
+    ]
+    if contents.ours and "vd" in methods:
+        found.append(("vd", _Data(contents.task, seed, scale.samples, OUR_NOISE_RAD, OUR_RULE, half_labels=True)))
+    return found
 
 
 @dataclass(frozen=True)
@@ -174,8 +190,14 @@ def _clones(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[CloneJ
     if scale.hold == "steps":
         epochs = round(epochs * scale.samples / data.samples)
     weights = sweep.l2_weight if method == "l2" else (None,)
-    size = scale.image_size
+    size, actor = scale.image_size, _actor(data, scale) if data.half_labels else None
     return [
-        CloneJob(method, data.seed, data.samples, data.noise_rad, scale.rule, size, epochs, weight, data.task)
+        CloneJob(method, data.seed, data.samples, data.noise_rad, data.rule, size, epochs, weight, data.task, actor)
         for weight in weights
     ]
+
+
+def _actor(data: _Data, scale: Scale) -> CloneJob:
+    """Cloned with L2, which is quick and good enough to show where a clone goes."""
+    (actor,) = _clones(replace(data, samples=data.samples // 2, half_labels=False), "l2", scale, Sweep())
+    return actor
