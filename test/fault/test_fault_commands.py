@@ -23,7 +23,7 @@ from vd_policy.control.latch import LatchFile
 from vd_policy.control.slot import LatestSlot
 from vd_policy.messages.blobs import pack_weights
 from vd_policy.messages.topics import COMMAND, TOPICS, TRAJECTORY, WEIGHTS
-from vd_policy.messages.trajectory import decode_trajectory
+from vd_policy.messages.trajectory import decode_trajectory, split_sender
 from vd_policy.nodes.decider import WARM_UP, Decider
 from vd_policy.nodes.weights import policy_from_bytes
 from vd_policy.policy.actor import Act, GaussianActor
@@ -287,6 +287,37 @@ def test_whoever_else_can_reach_the_controller_is_named(deployed: Deployed) -> N
     publisher = deployed.graph.probe.node.create_publisher(JointTrajectory, TRAJECTORY, 10)
     deployed.wait("safety", "", other_paths_to_the_controller="/probe")
     deployed.graph.probe.node.destroy_publisher(publisher)
+
+
+def test_a_second_safety_node_of_the_same_name_is_named(deployed: Deployed, tmp_path: Path) -> None:
+    """FAULTS 22: no other path to the controller."""
+    deployed.moving()
+    second = deployed.graph.start("safety", latch_file=str(tmp_path / "latch.json"))
+    deployed.wait("safety", "", other_paths_to_the_controller="/safety")
+    assert second.stop() == 0
+    deployed.graph.wait_for(lambda: not deployed.status("safety")["other_paths_to_the_controller"], "it to be alone")
+    deployed.moving()
+
+
+@pytest.mark.parametrize(
+    ("frame_id", "sender", "answered"),
+    [("/safety@17", "/safety", 17), ("/safety", "/safety", 0), ("/safety@", "/safety", 0), ("x@" + "9" * 5000, "x", 0)],
+)
+def test_a_sender_of_any_length_can_be_read(frame_id: str, sender: str, answered: int) -> None:
+    """FAULTS 17: a command that cannot be read is refused, and ends no node."""
+    assert split_sender(frame_id) == (sender, answered)
+
+
+def test_whoever_commands_the_controller_through_its_action_is_named(deployed: Deployed) -> None:
+    """FAULTS 22: no other path to the controller. The type does not matter to discovery, only the name."""
+    from std_srvs.srv import Trigger
+
+    deployed.moving()
+    action = TRAJECTORY.replace("joint_trajectory_controller/joint_trajectory",
+                                "joint_trajectory_controller/follow_joint_trajectory")  # fmt: skip
+    client = deployed.graph.probe.node.create_client(Trigger, f"{action}/_action/send_goal")
+    deployed.wait("safety", "", other_paths_to_the_controller=f"/{action} (clients: 1)")
+    deployed.graph.probe.node.destroy_client(client)
 
 
 def test_of_two_commanding_nodes_the_second_is_refused_and_both_are_named(deployed: Deployed) -> None:

@@ -35,7 +35,7 @@ class Deployed:
 
     def start_policy(self) -> NodeProcess:
         self.policy = self.graph.start("policy", run=self._run, robot=self._robot, frozen_motion_rad=0.01,
-                                        rate_hz=20.0)  # fmt: skip
+                                        rate_hz=20.0, hot_swap=True)  # fmt: skip
         return self.policy
 
     def wait(self, node: str, message: str, **values: Any) -> dict[str, str]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -19,6 +24,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vd_policy.base.episode import Episode
 from vd_policy.base.seeds import Seeds
+from vd_policy.control.assembler import Assembled
 from vd_policy.learning.rollout import rollout
 from vd_policy.messages.blobs import decode_blob, encode_blob, pack_weights, unpack_episode
 from vd_policy.messages.header import stamp_ns
@@ -26,6 +32,8 @@ from vd_policy.messages.images import encode_color, encode_depth
 from vd_policy.messages.joints import encode_joints
 from vd_policy.messages.outcome import Outcome, encode_outcome
 from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, JOINT_STATES, OUTCOME, ROLLOUT, WEIGHTS
+from vd_policy.nodes.acting import blank_observation
+from vd_policy.nodes.policy import PolicyNode
 from vd_policy.nodes.ros import RclpyFactory
 from vd_policy.nodes.weights import COLLECTED
 from vd_policy.policy.actor import GaussianActor
@@ -180,3 +188,58 @@ def test_a_wrong_start_is_refused_with_one_line(ros: RosGraph, tmp_path: Path) -
     for says, policy in [(says, ros.start("policy", **parameters)) for says, parameters in starts.items()]:
         assert policy.wait() == 2, policy.output
         assert says in policy.output and "Traceback" not in policy.output
+
+
+@contextmanager
+def policy_node(ros: RosGraph, **parameters: Any) -> Iterator[PolicyNode]:
+    """A policy node in this process, so that what it is made of can be broken."""
+    words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
+    rclpy.init(args=["--ros-args", *words], domain_id=ros.domain.id)
+    node = PolicyNode()
+    try:
+        yield node
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.shutdown()
+
+
+def own_threads() -> list[str]:
+    return sorted(thread.name for thread in threading.enumerate() if thread.name in ("inference", "weights"))
+
+
+def test_a_failure_on_the_inference_thread_ends_the_node(ros: RosGraph, tmp_path: Path) -> None:
+    policy = small_policy()
+    run = saved(tmp_path / "run", policy)
+    with policy_node(ros, run=run, hot_swap=True) as node:
+        acting: Any = node._acting
+        assert own_threads() == ["inference", "weights"]
+
+        def broken(*_: Any) -> None:
+            raise RuntimeError("out of memory")
+
+        acting.decider.decide = broken
+        now_s = time.monotonic()
+        acting.on_observation(Assembled(S, blank_observation(policy.spec), now_s), usable=True)
+        ros.wait_for(lambda: own_threads() == ["weights"], "the inference thread to end")
+        with pytest.raises(RuntimeError, match="out of memory"):
+            node._watch()
+    assert own_threads() == []
+
+
+def test_a_configuration_that_is_refused_leaves_nothing_behind_and_may_be_tried_again(
+    ros: RosGraph, tmp_path: Path
+) -> None:
+    run = saved(tmp_path / "run", small_policy())
+    with policy_node(ros, run=run, hot_swap=True, robot="gen3_6dof", autostart=False) as node:
+        for _ in range(3):
+            node.trigger_configure()
+            assert "robot is 'gen3_6dof'" in node._diagnostics.message
+        assert own_threads() == []
+        assert node.count_publishers(COMMAND) == node.count_subscribers(WEIGHTS) == 0
+
+
+def test_what_was_deployed_stays_unless_new_weights_are_asked_for(ros: RosGraph, tmp_path: Path) -> None:
+    with policy_node(ros, run=saved(tmp_path / "run", small_policy())) as node:
+        assert node.count_subscribers(WEIGHTS) == 0
+        assert own_threads() == ["inference"]

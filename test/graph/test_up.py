@@ -6,6 +6,7 @@ import dataclasses
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ros_graph import RosGraph
@@ -160,6 +161,16 @@ def test_defaults_agree_wherever_the_same_option_stands() -> None:
     train, learner = TrainOptions(), LearnerSettings()
     for name in ("out", "recipe", "updates", "save_every", "resume", "seed"):
         assert getattr(train, name) == getattr(learner, name), name
+
+
+def test_the_stop_of_a_simulated_arm_is_not_that_of_the_real_one(run: str) -> None:
+    def told(**options: Any) -> dict[str, Any]:
+        (spec,) = (s for s in graph("deploy", DeployOptions(run=run, **options)) if s.executable == "safety")
+        return dict(spec.parameters)
+
+    simulated = told(mode="realtime")
+    assert "simulated" in simulated["latch_file"] and simulated["latch_jumps"] is False
+    assert not {"latch_file", "latch_jumps"} & set(told(sim=False)) and "latch_file" not in told()
 
 
 @pytest.mark.parametrize("name", ["sim", "expert", "recorder", "gripper", "learner"])

@@ -95,9 +95,17 @@ def test_a_continuous_joint_may_wrap() -> None:
 def test_an_arm_that_really_stands_elsewhere_is_believed_in_the_end() -> None:
     plausible = joint_filter()
     plausible.check(np.zeros(2), 1.0)
-    answers = [plausible.check(np.array([2.0, 0.0]), 1.0 + 0.01 * i) for i in range(1, 4)]
+    answers = [plausible.check(np.array([2.0, 0.0]), 1.0 + 0.06 * i) for i in range(1, 4)]
     assert [bool(a) for a in answers] == [True, True, False]
     assert plausible.relocations == 1
+
+
+def test_a_few_milliseconds_are_not_enough_to_believe_a_jump_however_many_samples_they_hold() -> None:
+    plausible = joint_filter()
+    plausible.check(np.zeros(2), 1.0)
+    answers = [plausible.check(np.array([2.0, 0.0]), 1.0 + 0.001 * i) for i in range(1, 120)]
+    believed = [bool(a) for a in answers].index(False)
+    assert believed == 100, "the sample 100 ms after the first of them"
 
 
 def test_scattered_outliers_are_never_believed() -> None:

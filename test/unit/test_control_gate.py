@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from control_arm import HOME, Arm, S
 
-from vd_policy.control.gate import State
+from vd_policy.control.gate import HELD_RAD, State
 
 
 def test_a_command_passes_when_the_joints_are_trusted() -> None:
@@ -55,6 +55,99 @@ def test_a_held_position_does_not_creep_with_the_measurement() -> None:
         arm.q = arm.q - 0.001
         arm.wait(0.1)
     assert all(target.tolist() == held.tolist() for target in arm.sent[-3:])
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_arm_that_was_moved_while_its_driver_was_off_is_not_called_back(stopped: bool) -> None:
+    arm = Arm()
+    arm.settle()
+    if stopped:
+        arm.gate.stop("e-stop", arm.now_s)
+    arm.wait(1.0)
+    arm.silence(0.3)
+    before = len(arm.sent)
+    arm.silence(10.0)
+    assert len(arm.sent) == before, "nobody knows where the arm is, so nothing is commanded"
+    arm.q = np.array([0.8, 1.3])
+    arm.wait(2.0)
+    assert len(arm.sent) > before
+    assert all(target.tolist() == arm.q.tolist() for target in arm.sent[before:])
+    assert arm.gate.state is (State.STOPPED if stopped else State.HOLDING)
+
+
+def test_an_arm_that_is_pushed_aside_while_it_is_stopped_is_left_where_it_was_pushed() -> None:
+    arm = Arm()
+    arm.settle()
+    arm.gate.stop("e-stop", arm.now_s)
+    for _ in range(80):  # by hand, at half of the speed limit
+        arm.q = arm.q + 0.005
+        arm.wait(0.01)
+        assert np.abs(arm.sent[-1] - arm.q).max() <= HELD_RAD + 0.5 * 0.5 + 1e-9
+    arm.wait(2.0)
+    assert arm.sent[-1].tolist() == arm.q.tolist()
+    assert arm.gate.holds["moved by somebody"] >= 1
+
+
+def test_a_hold_at_the_seam_of_a_continuous_joint_does_not_turn_it_once_around() -> None:
+    arm = Arm()
+    arm.q = np.array([0.1, np.pi - 0.001])
+    arm.settle()
+    arm.q = np.array([0.1, -np.pi + 0.001])
+    arm.wait(2.0)
+    assert np.abs(arm.sent[-1] - arm.q).max() < 0.01
+
+
+def test_the_reason_names_joint_states_that_stop_while_holding_and_that_come_back() -> None:
+    arm = Arm()
+    arm.settle()
+    assert "no joint states" in arm.silence(1.0).reason
+    assert arm.gate.holds["joint states stale"] == 1
+    assert "back" in arm.wait(0.1).reason
+    assert arm.command(arm.q + 0.05).state is State.RUNNING
+
+
+def test_joint_states_that_say_the_same_stamp_again_and_again_are_stale() -> None:
+    arm = Arm()
+    arm.settle()
+    arm.command(HOME + 0.05)
+    stamp_ns = arm.stamp_ns
+    for _ in range(40):
+        arm.now_s += 0.01
+        arm.joints(stamp_ns=stamp_ns)
+        arm.gate.tick(arm.now_s)
+    assert arm.gate.state is State.HOLDING and "no joint states" in arm.gate.reason
+    assert "no fresh joint states" in arm.command(HOME + 0.05).refused
+
+
+def test_joint_states_that_were_measured_long_ago_are_refused() -> None:
+    arm = Arm()
+    arm.settle()
+    arm.command(HOME + 0.05)
+    arm.now_s += 1.0
+    decision = arm.joints(stamp_ns=arm.stamp_ns - int(0.6 * S))
+    assert decision.state is State.HOLDING and "measured 0.600 s ago" in decision.refused
+
+
+@pytest.mark.parametrize(("latch_jumps", "state"), [(True, State.STOPPED), (False, State.HOLDING)])
+def test_a_driven_arm_that_stands_where_it_cannot_have_moved_to_is_held(latch_jumps: bool, state: State) -> None:
+    arm = Arm(latch_jumps=latch_jumps)
+    arm.settle()
+    arm.command(HOME + 0.05)
+    arm.q = HOME + 0.8
+    while arm.gate.state is State.RUNNING:
+        arm.now_s += 0.01
+        arm.joints()
+        refused = arm.command(arm.q + 0.4).refused
+    assert arm.gate.filter.relocations == 1
+    assert refused and arm.gate.state is state and "elsewhere" in arm.gate.reason
+    assert arm.sent[-1].tolist() == arm.q.tolist()
+
+
+def test_a_command_that_takes_years_is_refused() -> None:
+    arm = Arm()
+    arm.settle()
+    assert "at most 600 s" in arm.command(HOME + 0.05, duration_s=2147483648.0).refused
+    assert arm.gate.state is State.HOLDING
 
 
 def test_a_stop_before_the_first_joints_holds_as_soon_as_they_come() -> None:

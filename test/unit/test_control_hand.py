@@ -39,6 +39,13 @@ def test_an_operators_word_counts_until_the_next_episode(closed: bool) -> None:
     assert hand.hear(Said(1)) is False
 
 
+def test_an_operators_word_counts_when_the_first_outcome_heard_is_of_an_episode_that_may_have_begun_before() -> None:
+    hand = Hand()
+    hand.closed = True
+    assert hand.hear(Said(4)) is True, "it may hold something"
+    assert hand.hear(Said(5)) is False
+
+
 def test_a_hand_keeps_its_fingers_between_open_and_closed() -> None:
     assert FINGERS.clip(np.array([2.0, 1.0])).tolist() == [1.2, 0.5]
     assert FINGERS.clip(np.array([-1.0, -1.0])).tolist() == [0.0, -0.5]

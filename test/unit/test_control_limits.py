@@ -86,6 +86,14 @@ def test_an_end_effector_outside_the_workspace_may_come_back_but_not_go_further(
     assert gate.clamp(np.array([0.6, 0.0]), outside, 1.0).q.tolist() == [0.5, 0.0]
 
 
+def test_being_outside_along_one_axis_buys_no_room_along_another() -> None:
+    box = Workspace(((-0.2, 0.2), (-0.2, 0.2), UNBOUNDED), forward)
+    outside = np.array([0.5, 0.0])
+    clamped = limits(workspace=box).clamp(np.array([0.25, 0.4]), outside, 1.0)
+    assert clamped.q.tolist() == outside.tolist()
+    assert clamped.reasons == ("workspace:y",)
+
+
 def boxed_swing(x_max: float) -> Limits:
     """Swings by up to 0.6 rad, its tool left of `x_max`."""
     return limits(

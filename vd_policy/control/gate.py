@@ -18,7 +18,12 @@ from vd_policy.base.settings import setting
 from vd_policy.control.commanders import Commanders
 from vd_policy.control.freshness import Freshness, StampGuard
 from vd_policy.control.joint_filter import JointFilter
-from vd_policy.control.limits import Limits
+from vd_policy.control.limits import Limits, nearest_turn
+
+HELD_RAD = 0.1
+"""An arm that stands farther than this from where it is held was moved by somebody: it is held where it stands now."""
+LONGEST_S = 600.0
+"""The longest `time_from_start` of a command."""
 
 
 class State(StrEnum):
@@ -37,6 +42,12 @@ class GateSettings:
     command_timeout_s: float = setting(0.5, "hold when no command came for this long", minimum=0.01)
     command_age_s: float = setting(0.5, "refuse a command whose observation is older than this; 0: any age", minimum=0)
     joints_timeout_s: float = setting(0.25, "joint states older than this are stale: hold", minimum=0.01)
+    joints_age_s: float = setting(
+        0.5, "refuse joint states measured longer ago than this, by their stamp; 0: any age", minimum=0
+    )
+    latch_jumps: bool = setting(
+        True, "stop for good when a driven arm stands where it cannot have moved to; false, for a simulator: hold"
+    )
     joints_fresh: int = setting(3, "joint samples in a row before a stale arm is trusted again", minimum=1)
     hold_period_s: float = setting(0.5, "repeat the held position this often; 0: command it once", minimum=0)
     hold_duration_s: float = setting(0.5, "time_from_start of a held position", minimum=0.01)
@@ -103,6 +114,7 @@ class Gate:
         self._q_stamp_ns = 0
         self._held: np.ndarray | None = None
         self._held_s = -float("inf")
+        self._blind = False
         self._pending: Command | None = None
         self._joint_stamps = StampGuard(settings.future_s)
         self._command_stamps = StampGuard(settings.future_s)
@@ -119,11 +131,19 @@ class Gate:
                 return self.bad_joints(f"joint states: {wrong}", now_s)
         if self.settings.lockstep:  # a simulator's reset moves the arm at once, and its time is not ours
             self.filter.reset()
+        elif stamp_ns == self._q_stamp_ns:  # the last measurement once more says nothing of where the arm is now
+            self.refusals["joint states repeated"] += 1
+            return self._answer(now_s)
+        elif old := self._too_old(stamp_ns, clock_ns):
+            return self.bad_joints(f"joint states: {old}", now_s)
+        relocations = self.filter.relocations
         rejected = self.filter.check(q, stamp_ns / 1e9)
         if rejected:
             return self._answer(now_s, refused=f"joint states: {rejected}")
         self.q, self._q_stamp_ns = q, stamp_ns
         self.joints.seen(now_s)
+        if self.filter.relocations > relocations and self.state is State.RUNNING:
+            return self._relocated(now_s)
         return self._with_joints(now_s)
 
     def bad_joints(self, reason: str, now_s: float) -> Decision:
@@ -131,10 +151,7 @@ class Gate:
         self.refusals["joint states"] += 1
         self.joints.reset()
         self._pending = None
-        if self.state is State.RUNNING:
-            self._hold("joint states refused", reason)
-        elif self.state is State.WAITING:
-            self.reason = reason
+        self._lose_joints("joint states refused", reason)
         return self._answer(now_s, refused=reason)
 
     def on_command(self, command: Command, now_s: float, clock_ns: int | None = None,
@@ -168,8 +185,8 @@ class Gate:
         """Time went by; called by a monotonic timer, several times per time-out."""
         if not self.settings.lockstep:
             if self.state in (State.RUNNING, State.HOLDING) and not self.joints.ok(now_s):
-                if self.state is State.RUNNING:
-                    self._hold("joint states stale", f"no joint states for {self.settings.joints_timeout_s} s")
+                if not self._blind:
+                    self._lose_joints("joint states stale", f"no joint states for {self.settings.joints_timeout_s} s")
             elif self.state is State.RUNNING and now_s - self._commanded_s > self.settings.command_timeout_s:
                 silent = self.commanders.owner
                 self._hold("commands stopped", f"no command of {silent} for {self.settings.command_timeout_s} s")
@@ -217,14 +234,46 @@ class Gate:
     def _with_joints(self, now_s: float) -> Decision:
         if self.state is State.STOPPED and self._held is None:
             self._take_hold()
-        if self.state is State.WAITING and self.trusts_joints(now_s):
-            self._hold("start", "waiting for a command")
+        if self.trusts_joints(now_s):
+            self._see_joints()
         pending = self._pending
         if pending is not None and pending.stamp_ns <= self._q_stamp_ns:
             self._pending = None
             if self.state is not State.STOPPED:
                 return self._pass_on(pending, now_s)
         return self._answer(now_s)
+
+    def _see_joints(self) -> None:
+        """The joints are trusted: for the first time, again, or still."""
+        if self.state is State.WAITING:
+            self._hold("start", "waiting for a command")
+        elif self.state is State.HOLDING and self._blind:
+            self._hold("joint states back", "joint states are back; waiting for a command")
+        self._blind = False
+
+    def _lose_joints(self, kind: str, reason: str) -> None:
+        """Where the arm is is not known any more."""
+        if self.state is State.RUNNING:
+            self._hold(kind, reason)
+        elif self.state is not State.STOPPED:
+            self.holds[kind] += self.state is State.HOLDING and not self._blind
+            self.reason = reason
+        self._blind = True
+
+    def _relocated(self, now_s: float) -> Decision:
+        """While it was driven the arm came to stand where it cannot have moved to, and the joint states insist."""
+        reason = "the arm stands elsewhere than it can have moved to"
+        if self.settings.latch_jumps:
+            return self.stop(reason, now_s)
+        self.joints.reset()
+        self._lose_joints("arm relocated", reason)
+        return self._answer(now_s)
+
+    def _too_old(self, stamp_ns: int, clock_ns: int | None) -> str:
+        """Why joint states of this stamp say nothing of where the arm is now, or ``""``."""
+        age_s = 0.0 if clock_ns is None else (clock_ns - stamp_ns) / 1e9
+        allowed_s = self.settings.joints_age_s
+        return f"measured {age_s:.3f} s ago" if allowed_s and age_s > allowed_s else ""
 
     def _pass_on(self, command: Command, now_s: float) -> Decision:
         if self.q is None or not self.trusts_joints(now_s):
@@ -246,8 +295,8 @@ class Gate:
         """Why a command for so many joints may not be used now, or ``""``; `stamps` has seen those before it."""
         if len(command.positions) != joints:
             return f"{len(command.positions)} positions for {joints} joints"
-        if not (np.isfinite(command.duration_s) and command.duration_s > 0):
-            return f"time_from_start is {command.duration_s} s"
+        if not 0 < command.duration_s <= LONGEST_S:
+            return f"time_from_start is {command.duration_s} s; allowed: above 0, at most {LONGEST_S:g} s"
         wrong = stamps.check(command.stamp_ns, None if self.settings.lockstep else clock_ns)
         if wrong:
             return "" if self.settings.lockstep and command.stamp_ns > 0 else wrong
@@ -266,7 +315,7 @@ class Gate:
         self._take_hold()
 
     def _take_hold(self) -> None:
-        """Hold where the arm was measured last; the position stays fixed while holding, so that it cannot creep."""
+        """Hold where the arm was measured last; the position stays as it is while holding, so that it cannot creep."""
         self._held, self._held_s = self.q, -float("inf")
 
     def _forget_joints(self) -> None:
@@ -276,14 +325,26 @@ class Gate:
 
     def _answer(self, now_s: float, refused: str = "") -> Decision:
         """No command to pass on: the held position when it is due."""
-        target = self._held if self._hold_is_due(now_s) else None
+        target = self._hold_due(now_s)
         if target is None:
             return Decision(None, self.state, self.reason, refused=refused)
         self._held_s = now_s
         return Decision(target, self.state, self.reason, self.settings.hold_duration_s, refused=refused)
 
-    def _hold_is_due(self, now_s: float) -> bool:
+    def _hold_due(self, now_s: float) -> np.ndarray | None:
+        """The held position, where it has to be commanded now.
+
+        It is repeated only while it is known where the arm stands, and never calls back an arm that was moved by hand.
+        """
         held = (State.STOPPED,) if self.settings.lockstep else (State.STOPPED, State.HOLDING)
-        if self.state not in held or self._held is None:
-            return False
-        return now_s - self._held_s >= (self.settings.hold_period_s or np.inf)
+        if self.state not in held or self._held is None or self.q is None:
+            return None
+        if self._held_s == -float("inf"):
+            return self._held
+        if now_s - self._held_s < (self.settings.hold_period_s or np.inf) or not self.trusts_joints(now_s):
+            return None
+        back = nearest_turn(self._held, self.q, self.limits.continuous)
+        if np.abs(back - self.q).max() > HELD_RAD:
+            self.holds["moved by somebody"] += 1
+            back = self._held = self.q
+        return back

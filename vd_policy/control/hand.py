@@ -22,7 +22,7 @@ class Hand:
 
     Open from the beginning of each episode, closed from the moment on that the cup stands between the fingers. A hand
     that closed does not open again before the next episode, however the cup stands then: it may hold something. An
-    operator's word counts until the next episode or grasp.
+    operator's word counts until the next episode or grasp; the first episode that is heard of may have begun before it.
 
     Attributes:
         closed: None while nobody has said anything; then the hand is left as it is.
@@ -34,7 +34,9 @@ class Hand:
 
     def hear(self, outcome: Judged) -> bool:
         """Whether the hand shall be closed after this outcome."""
-        if outcome.episode != self._episode:
-            self._episode, self.closed = outcome.episode, False
+        begins = outcome.episode != self._episode and (self._episode is not None or self.closed is None)
+        self._episode = outcome.episode
+        if begins:
+            self.closed = False
         self.closed = outcome.in_hand or bool(self.closed)
         return self.closed

@@ -17,22 +17,26 @@ class JointFilter:
     """Rejects NaN, Inf and jumps that the speed limit does not allow.
 
     An arm that really stands elsewhere (moved by hand while the driver was off, a simulator reset) must be believed
-    in the end: after `settle` samples in a row that agree with one another, the new place is taken and reported.
+    in the end: after `settle` samples in a row, over at least `settle_s`, that agree with one another, the new place is
+    taken and reported.
 
     Args:
         names: joint names, J of them.
         speed_rad_s: (J,); continuous: (J,) bool, joints whose reading may wrap by a turn.
-        settle: samples that agree before a jump is believed.
+        settle, settle_s: samples that agree, and the time [s] between the first and the last of them, before a jump is
+            believed.
     """
 
-    def __init__(self, names: Sequence[str], speed_rad_s: np.ndarray, continuous: np.ndarray, settle: int = 5) -> None:
-        self.names, self.speed, self.continuous, self.settle = tuple(names), speed_rad_s, continuous, settle
+    def __init__(self, names: Sequence[str], speed_rad_s: np.ndarray, continuous: np.ndarray, settle: int = 5,
+                 settle_s: float = 0.1) -> None:  # fmt: skip
+        self.names, self.speed, self.continuous = tuple(names), speed_rad_s, continuous
+        self.settle, self.settle_s = settle, settle_s
         self.rejected: Counter[str] = Counter()
         self.relocations = 0
         self._q: np.ndarray | None = None
         self._stamp_s = 0.0
         self._other: np.ndarray | None = None
-        self._other_s = 0.0
+        self._other_s = self._jumped_s = 0.0
         self._agreeing = 0
 
     def check(self, q: np.ndarray, stamp_s: float) -> str:
@@ -57,8 +61,10 @@ class JointFilter:
         """True when the last `settle` rejected samples and this one follow one another plausibly."""
         agrees = self._other is not None and not self._too_fast(q, stamp_s, self._other, self._other_s).any()
         self._agreeing = self._agreeing + 1 if agrees else 1
+        if not agrees:
+            self._jumped_s = stamp_s
         self._other, self._other_s = q, stamp_s
-        return self._agreeing >= self.settle
+        return self._agreeing >= self.settle and stamp_s - self._jumped_s >= self.settle_s
 
     def _too_fast(self, q: np.ndarray, stamp_s: float, before: np.ndarray | None, before_s: float) -> np.ndarray:
         if before is None:

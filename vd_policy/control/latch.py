@@ -17,6 +17,11 @@ def default_directory() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "vd_policy"
 
 
+def default_path(robot: str, node: str) -> Path:
+    """Where a node's stop of an arm is remembered. Two arms of one kind on two ROS domains stop each for itself."""
+    return default_directory() / f"{robot}-{os.environ.get('ROS_DOMAIN_ID') or '0'}-{node}.json"
+
+
 class LatchFile:
     """One stop reason on disk; the file exists exactly while the stop is latched."""
 

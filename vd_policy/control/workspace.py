@@ -36,7 +36,7 @@ class Workspace:
 
         The controller moves all joints along a straight line in joint space, on which the end effector describes an
         arc; a step between two places inside the box can leave it. An end effector that is outside may move along, or
-        back in, but never further out.
+        back in, but never further out along any axis.
 
         Args:
             start, target: joint angles [rad], (J,).
@@ -47,12 +47,13 @@ class Workspace:
         """
         shares = np.linspace(0.0, 1.0, POINTS + 1)
         outside = self._outside_m(start, target, shares)
-        excess = outside.sum(axis=1) - outside[0].sum()
+        farther = outside - outside[0]
+        excess = farther.max(axis=1)
         tolerated = np.append(np.full(POINTS, BULGE_M), 0.0)
         if (excess <= tolerated).all():
             return 1.0, ()
         first = int(np.argmax(excess > tolerated))
-        kind, where = ("workspace", outside[-1]) if excess[-1] > 0 else ("way", outside[first])
+        kind, where = ("workspace", farther[-1]) if excess[-1] > 0 else ("way", farther[first])
         reasons = tuple(f"{kind}:{axis}" for axis, metres in zip(AXES, where) if metres > 0)
         if outside[0].any():
             return 0.0, reasons

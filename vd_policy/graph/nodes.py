@@ -12,6 +12,7 @@ from typing import Any
 from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
+from vd_policy.control.latch import default_path
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, options_of
 from vd_policy.graph.process import NodeSpec
 from vd_policy.graph.trained import task_and_robot
@@ -103,7 +104,14 @@ def _has_hand(o: SimOptions) -> bool:
 
 def _safety(o: SimOptions, **parameters: Any) -> NodeSpec:
     fixed = {"robot": o.robot, "max_step_rad": load_task(o.task).max_step_rad, "gripper": _has_hand(o)}
-    return NodeSpec("safety", {**fixed, **parameters})
+    return NodeSpec("safety", {**fixed, **(_of_a_simulator(o) if getattr(o, "sim", True) else {}), **parameters})
+
+
+def _of_a_simulator(o: SimOptions) -> dict[str, Any]:
+    """What a safety node is told of a simulated arm: it jumps home, and its stop is not that of the real one."""
+    if _lockstep(o):
+        return {}
+    return {"latch_jumps": False, "latch_file": str(default_path(load_robot(o.robot).name, "simulated"))}
 
 
 def _recorder(o: SimOptions, out: str, **parameters: Any) -> NodeSpec:

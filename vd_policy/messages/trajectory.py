@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from vd_policy.base.errors import BadInput
-from vd_policy.messages.header import duration, header, stamp_ns, time_ns
+from vd_policy.messages.header import MAX_STAMP_NS, duration, header, stamp_ns, time_ns
 from vd_policy.messages.joints import match_names
 from vd_policy.messages.types import MessageFactory, as_array
+
+MAX_STAMP_DIGITS = len(str(MAX_STAMP_NS))
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def answering(sender: str, stamp_ns: int) -> str:
 def split_sender(frame_id: str) -> tuple[str, int]:
     """Undo `answering`: the sender, and the stamp [ns] of the observation answered, 0 where it names none."""
     sender, _, answered = frame_id.partition("@")
-    return sender, int(answered) if answered.isdecimal() else 0
+    return sender, int(answered) if answered.isdecimal() and len(answered) <= MAX_STAMP_DIGITS else 0
 
 
 def encode_trajectory(

@@ -6,12 +6,14 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from rclpy.node import Node
 
 from vd_policy.base.episode import Obs
+from vd_policy.base.errors import VdPolicyError
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import setting
 from vd_policy.control.assembler import Assembled
@@ -43,7 +45,11 @@ class ActingSettings(ObserverSettings):
         1.0, "with rollouts: hold when the learner is gone for this long, at least its lease_s; 0: act without one",
         minimum=0,
     )  # fmt: skip
+    hot_swap: bool = setting(
+        False, "take a learner's new weights while acting, as always with rollouts; false: what was loaded stays"
+    )
     backend: str = setting("torch", "what runs the network", choices=("torch", "onnx"))
+    threads: int = setting(1, "threads of the network", minimum=1, maximum=64)
     speed: float = setting(1.0, "real time: share of the trained speed; a command may take 1/speed decision periods",
                            minimum=0.01, maximum=1)  # fmt: skip
     rate_hz: float = setting(10.0, "real time: decisions a second, at most one a picture; 0: the rate of the training",
@@ -62,7 +68,8 @@ class Acting(ABC):
     def __init__(self, node: Node, settings: ActingSettings, run: Run, diagnostics: Diagnostics) -> None:
         self.settings, self.spec = settings, run.spec
         self._node, self._diagnostics = node, diagnostics
-        actor, version = actor_for(run.policy, settings.backend), int(run.manifest["weight_version"])
+        actor = actor_for(run.policy, settings.backend, settings.threads)
+        version = int(run.manifest["weight_version"])
         self.decider = Decider(actor, version, self.spec.max_step_rad, settings.explore)
         blank = blank_observation(self.spec)
         diagnostics.values["warm_inference_ms"] = f"{1e3 * self.decider.warm_up(blank):.3f}"
@@ -71,12 +78,21 @@ class Acting(ABC):
         self.meter = DeadlineMeter(1.0 / self.decision_rate_hz())
         self._sending = threading.Lock()
         self._factory, self._command = RclpyFactory(), advertise(node, COMMAND)
-        self._weights = WeightsListener(node, run.policy, settings.backend, self.decider, blank, diagnostics,
-                                        settings.learner_timeout_s if settings.rollouts else 0.0)  # fmt: skip
+        self._weights = self._weights_listener(run, blank) if settings.hot_swap or settings.rollouts else None
+
+    def _weights_listener(self, run: Run, blank: Obs) -> WeightsListener:
+        settings = self.settings
+        build = partial(actor_for, backend=settings.backend, threads=settings.threads)
+        return WeightsListener(self._node, run.policy, build, self.decider, blank, self._diagnostics,
+                               settings.learner_timeout_s if settings.rollouts else 0.0)  # fmt: skip
 
     def listen(self) -> None:
-        """Begin to observe."""
-        self.observer = Observer(self._node, self.spec, self.settings, self.on_observation, self.on_repeat)
+        """Begin to observe; where that is refused, end what was begun."""
+        try:
+            self.observer = Observer(self._node, self.spec, self.settings, self.on_observation, self.on_repeat)
+        except VdPolicyError:
+            self._end()
+            raise
 
     def activate(self) -> None:
         """The policy may command from now on; a latched fault is forgiven."""
@@ -92,7 +108,12 @@ class Acting(ABC):
         """Hold and end the threads."""
         self.deactivate()
         self.observer.close()
-        self._weights.close()
+        self._end()
+
+    def _end(self) -> None:
+        """End what was begun before `listen`."""
+        if self._weights is not None:
+            self._weights.close()
         self._node.destroy_publisher(self._command)
 
     @abstractmethod
@@ -151,6 +172,11 @@ class Acting(ABC):
                "weight_swaps": self.decider.swaps, "unpaired": assembler.unpaired,
                "clock_jumps": assembler.jumps}  # fmt: skip
         return {**self.meter.summary(), **own, **rejected, **refused}
+
+    def check(self) -> None:
+        """Raise what ended a thread of its own."""
+        if self._weights is not None:
+            self._weights.check()
 
     def _latch(self, reason: str) -> None:
         self.latched = f"latched: {reason}; deactivate and activate to go on"

@@ -43,8 +43,9 @@ class LockstepActing(Acting):
         self._builder = RolloutBuilder(node.get_fully_qualified_name(), self.spec.max_step_rad)
         self._rollouts = advertise(node, ROLLOUT) if settings.rollouts else None
         self._lead = Lead(settings.lead_steps)
-        self._weights.on_progress = self._lead.collect
-        self._weights.on_alive = self._count_learners
+        if self._weights is not None:
+            self._weights.on_progress = self._lead.collect
+            self._weights.on_alive = self._count_learners
         self._learners, self._led = 0, False
         self._needs_learner = settings.rollouts and settings.learner_timeout_s > 0
         self._heard, self._asked_s = False, 0.0
@@ -58,8 +59,8 @@ class LockstepActing(Acting):
         super().activate()
         self.on_repeat()
 
-    def close(self) -> None:
-        super().close()
+    def _end(self) -> None:
+        super()._end()
         if self._rollouts is not None:
             self._rollouts.wait_for_all_acked(Duration(seconds=LAST_WORDS_S))
             self._node.destroy_publisher(self._rollouts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from rclpy.node import Node
@@ -14,6 +13,7 @@ from vd_policy.control.slot import LatestSlot
 from vd_policy.control.watch import WAITING
 from vd_policy.nodes.acting import Acting, ActingSettings
 from vd_policy.nodes.diagnostics import ERROR, OK, WARN, Diagnostics
+from vd_policy.nodes.worker import Worker
 from vd_policy.policy.checkpoint import Run
 
 
@@ -25,17 +25,20 @@ class RealTimeActing(Acting):
         self.decider.begin(Seeds(settings.seed).rng("policy"))
         self._pacer = Pacer(self.decision_rate_hz())
         self._slot: LatestSlot[Assembled] = LatestSlot()
-        self._thread = threading.Thread(target=self._infer, name="inference", daemon=True)
-        self._thread.start()
+        self._inference = Worker("inference", self._infer)
         self.listen()
 
     def decision_rate_hz(self) -> float:
         return self.settings.rate_hz or self.spec.rate_hz
 
-    def close(self) -> None:
+    def _end(self) -> None:
         self._slot.close()
-        self._thread.join()
-        super().close()
+        self._inference.join()
+        super()._end()
+
+    def check(self) -> None:
+        super().check()
+        self._inference.check()
 
     def on_observation(self, whole: Assembled, usable: bool) -> None:
         """Leave it for the inference thread, or hold."""

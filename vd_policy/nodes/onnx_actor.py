@@ -23,12 +23,12 @@ class OnnxActor:
         VdPolicyError: ONNX Runtime computes something else than torch.
     """
 
-    def __init__(self, policy: GaussianPolicy) -> None:
+    def __init__(self, policy: GaussianPolicy, threads: int = 1) -> None:
         model = onnx_model(policy)
         difference = parity(policy, model)
         if not difference <= TOLERANCE:
             raise VdPolicyError(f"ONNX Runtime differs from torch by {difference:.2g}, more than {TOLERANCE}")
-        self._session = onnx_session(model)
+        self._session = onnx_session(model, threads)
 
     def begin(self, batch: int, rng: np.random.Generator | Sequence[np.random.Generator]) -> State:
         return row_generators(batch, rng)
@@ -43,6 +43,6 @@ class OnnxActor:
         return Act(action, log_prob(action, mean, std), mean, std), state
 
 
-def actor_for(policy: GaussianPolicy, backend: str) -> Actor:
-    """What acts with a policy's weights: ``torch`` or ``onnx``."""
-    return OnnxActor(policy) if backend == "onnx" else GaussianActor(policy)
+def actor_for(policy: GaussianPolicy, backend: str, threads: int = 1) -> Actor:
+    """What acts with a policy's weights: ``torch``, whose threads are the process's, or ``onnx`` with its own."""
+    return OnnxActor(policy, threads) if backend == "onnx" else GaussianActor(policy)

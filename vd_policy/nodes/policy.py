@@ -32,7 +32,6 @@ class PolicySettings(ActingSettings):
 
     run: str = setting("", "directory of the run to execute")
     autostart: bool = setting(True, "configure and activate without being told to")
-    threads: int = setting(1, "threads of the network", minimum=1, maximum=64)
     watchdog_hz: float = setting(20.0, "how often the inputs' freshness is looked at [Hz]", minimum=1)
 
 
@@ -110,7 +109,10 @@ class PolicyNode(LifecycleNode):
         return kind(self, self.settings, load_run(self.settings.run), self._diagnostics)
 
     def _watch(self) -> None:
-        if self._acting is not None and self._acting.may_act():
+        if self._acting is None:
+            return
+        self._acting.check()
+        if self._acting.may_act():
             self._acting.watch(time.monotonic())
 
     def _report(self) -> None:

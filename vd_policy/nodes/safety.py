@@ -25,7 +25,7 @@ from vd_policy.base.settings import setting
 from vd_policy.control.commanders import twins
 from vd_policy.control.gate import Decision, Gate, GateSettings, State
 from vd_policy.control.hand_gate import HandDecision, HandGate
-from vd_policy.control.latch import LatchFile, default_directory
+from vd_policy.control.latch import LatchFile, default_path
 from vd_policy.control.limits import Limits
 from vd_policy.control.workspace import Workspace
 from vd_policy.messages.driver import driver_of
@@ -98,7 +98,7 @@ class SafetyNode(Node):
         if self.settings.lockstep:
             return None
         name = self.get_fully_qualified_name().strip("/").replace("/", "-")
-        return LatchFile(default_directory() / f"{self._spec.name}-{name}.json")
+        return LatchFile(default_path(self._spec.name, name))
 
     def _hand_gate(self) -> HandGate:
         gate = HandGate(self._gate, hand_of(self._spec))
@@ -210,11 +210,8 @@ class SafetyNode(Node):
     def _look_around(self) -> None:
         """Show the figures, and name who else publishes where only one may."""
         self._show_figures()
-        senders = [_full_name(info) for info in self.get_publishers_info_by_topic(self.resolve_topic_name(COMMAND))]
-        controllers = (TRAJECTORY, GRIPPER_TRAJECTORY) if self._hand is not None else (TRAJECTORY,)
-        reaching = [_full_name(info) for name in controllers
-                    for info in self.get_publishers_info_by_topic(self.resolve_topic_name(name))]  # fmt: skip
-        others = [name for name in reaching if name != self.get_fully_qualified_name()]
+        senders = self._publishing(COMMAND)
+        others = self._other_paths()
         self._diagnostics.values |= {"command_publishers": " ".join(sorted(senders)),
                                      "other_paths_to_the_controller": " ".join(sorted(others))}  # fmt: skip
         if others:
@@ -223,6 +220,20 @@ class SafetyNode(Node):
         if doubled := twins(senders):  # or one that was killed and started again, until its discovery lease ends
             self.get_logger().warning(f"two publishers of {COMMAND} are named {' '.join(doubled)}",
                                       throttle_duration_sec=10.0)  # fmt: skip
+
+    def _publishing(self, topic: str) -> list[str]:
+        return [_full_name(info) for info in self.get_publishers_info_by_topic(self.resolve_topic_name(topic))]
+
+    def _other_paths(self) -> list[str]:
+        """Who else can reach the controllers: by topic, a second node of this name included, or by its action."""
+        found, own = [], self.get_fully_qualified_name()
+        for topic in (TRAJECTORY, GRIPPER_TRAJECTORY) if self._hand is not None else (TRAJECTORY,):
+            names = self._publishing(topic)
+            found += [name for name in names if name != own or names.count(own) > 1]
+            action = f"{self.resolve_topic_name(topic).rpartition('/')[0]}/follow_joint_trajectory"
+            if clients := self.count_clients(f"{action}/_action/send_goal"):
+                found.append(f"{action} (clients: {clients})")
+        return found
 
     def close(self) -> None:
         """Leave the arm at rest."""
@@ -240,7 +251,9 @@ class SafetyNode(Node):
         if self._latch:
             self._latch.clear()  # first: if this fails, the stop stays
         self._remembered = False
-        self._carry_out(self._gate.reset(time.monotonic()))
+        self._carry_out(decision := self._gate.reset(time.monotonic()))
+        if decision.state is State.STOPPED:  # remembered again; its joint states became stale since they were looked at
+            raise VdPolicyError(f"still stopped: {decision.refused}; call safety/reset again")
         return "released; the arm holds where it is until a command comes"
 
 

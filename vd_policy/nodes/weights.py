@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +14,9 @@ from vd_policy.messages.blobs import decode_blob, unpack_weights
 from vd_policy.messages.topics import WEIGHTS
 from vd_policy.nodes.decider import Decider
 from vd_policy.nodes.diagnostics import Diagnostics
-from vd_policy.nodes.onnx_actor import actor_for
 from vd_policy.nodes.ros import subscribe
+from vd_policy.nodes.worker import Worker
+from vd_policy.policy.actor import Actor
 from vd_policy.policy.gaussian import GaussianPolicy
 from vd_policy.policy.manifest import policy_from, policy_manifest, same_shape_check
 
@@ -43,7 +43,7 @@ class WeightsListener:
 
     Args:
         policy: what runs; new weights must be of the same kind.
-        backend: what the new actor runs on.
+        build: makes the actor of a policy.
         blank: an observation to warm it up with.
         lease_s: how soon it must be known that a learner died; 0: never.
 
@@ -52,29 +52,32 @@ class WeightsListener:
         on_alive: called with the number of learners that are there, whenever it changes.
     """
 
-    def __init__(self, node: Node, policy: GaussianPolicy, backend: str, decider: Decider, blank: Obs,
-                 diagnostics: Diagnostics, lease_s: float = 0.0) -> None:  # fmt: skip
-        self._node, self._policy, self._backend = node, policy, backend
+    def __init__(self, node: Node, policy: GaussianPolicy, build: Callable[[GaussianPolicy], Actor], decider: Decider,
+                 blank: Obs, diagnostics: Diagnostics, lease_s: float = 0.0) -> None:  # fmt: skip
+        self._node, self._policy, self._build = node, policy, build
         self._decider, self._blank, self._diagnostics = decider, blank, diagnostics
         self.on_progress: Callable[[int], None] = lambda steps: None
         self.on_alive: Callable[[int], None] = lambda learners: None
         self._slot: LatestSlot[bytes] = LatestSlot()
         self._subscription = subscribe(node, WEIGHTS, lambda msg: self._slot.put(decode_blob(msg)), lease_s=lease_s,
                                        on_alive=lambda learners: self.on_alive(learners))  # fmt: skip
-        self._thread = threading.Thread(target=self._load, name="weights", daemon=True)
-        self._thread.start()
+        self._loader = Worker("weights", self._load)
 
     def close(self) -> None:
         """Hear nothing more."""
         self._node.destroy_subscription(self._subscription)
         self._slot.close()
-        self._thread.join()
+        self._loader.join()
+
+    def check(self) -> None:
+        """Raise what ended the thread."""
+        self._loader.check()
 
     def _load(self) -> None:
         while (data := self._slot.take()) is not None:
             try:
                 policy, manifest = policy_from_bytes(data, self._policy)
-                actor = actor_for(policy, self._backend)
+                actor = self._build(policy)
             except VdPolicyError as error:
                 self._refuse(error)
                 continue

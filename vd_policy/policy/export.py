@@ -65,11 +65,11 @@ def parity(policy: GaussianPolicy, model: bytes) -> float:
     return largest
 
 
-def onnx_session(model: bytes) -> InferenceSession:
-    """A single-threaded ONNX Runtime session on the CPU."""
+def onnx_session(model: bytes, threads: int = 1) -> InferenceSession:
+    """An ONNX Runtime session on the CPU."""
     runtime = package("onnxruntime")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
