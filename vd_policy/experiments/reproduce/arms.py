@@ -21,7 +21,7 @@ TITLES = {
     "random": "no pre-training",
 }
 
-Key = tuple[str, int, float, bool, str]
+Key = tuple[str, int, float, str, str]
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Arm:
 
     @property
     def key(self) -> Key:
-        """What a figure tells apart: method, demonstrations, noise, whether a clone acted, recipe; sweeps share one."""
+        """What a figure tells apart: method, demonstrations, noise, expert's rule, recipe; a sweep shares one."""
         clone = self.job.clone
-        return self.job.method, clone.samples, clone.noise_std_rad, clone.actor is not None, self.job.recipe
+        return self.job.method, clone.samples, clone.noise_std_rad, clone.rule, self.job.recipe
 
     def by_seed(self, measure: Callable[[Curve], float | None]) -> dict[int, float | None]:
         """A number of each seed's curve."""
@@ -76,8 +76,9 @@ def titles(arms: Sequence[Arm]) -> list[str]:
     clones = [arm.job.clone for arm in arms]
     several = {
         "samples": len({c.samples for c in clones}) > 1,
-        "noise": len({c.noise_std_rad for c in clones if c.actor is None}) > 1,
+        "noise": len({c.noise_std_rad for c in clones}) > 1,
         "weight": len({c.l2_weight for c in clones if c.l2_weight is not None}) > 1,
+        "rule": len({c.rule for c in clones}) > 1,
         "recipe": len({arm.job.recipe for arm in arms}) > 1,
         "std": len({arm.job.initial_std for arm in arms} - {None}) > 1,
     }
@@ -86,13 +87,15 @@ def titles(arms: Sequence[Arm]) -> list[str]:
 
 def _title(job: TrainJob, several: dict[str, bool]) -> str:
     clone = job.clone
-    parts = [TITLES[job.method]] + (["our demonstrations"] if clone.actor is not None else [])
+    parts = [TITLES[job.method]]
     if several["weight"] and clone.l2_weight is not None:
         parts.append(f"weight {clone.l2_weight:g}")
     if several["samples"]:
         parts.append(f"{clone.samples} demonstrations")
-    if several["noise"] and clone.actor is None:
+    if several["noise"]:
         parts.append(f"noise {clone.noise_std_rad:g}")
+    if several["rule"]:
+        parts.append(f"{clone.rule} expert")
     if several["std"] and job.initial_std is not None:
         parts.append(f"initial std {job.initial_std:g}")
     if several["recipe"]:

@@ -76,11 +76,6 @@ def carry_out_job(job: Job, root: Path, report: Report = lambda share: None) -> 
         write_json(place / DONE_FILE, {"units": job.units, "seconds": seconds, **figures})
 
 
-def demonstrations(job: CloneJob, root: Path) -> Path:
-    """Where the bags that a policy is cloned from lie."""
-    return root / "demonstrations" / job.demonstrations
-
-
 def cloned(job: CloneJob, root: Path) -> Path:
     """Where the cloned policy lies."""
     return job.place(root) / "run"
@@ -117,7 +112,7 @@ def _completed(begun: dict[str, Any]) -> dict[str, Any]:
 
 
 def _clone(job: CloneJob, root: Path, report: Report) -> dict[str, Any]:
-    dataset = Dataset(demonstrations(job, root))
+    dataset = Dataset(root / "demonstrations" / job.demonstrations)
     settings, out = _pretrain_settings(job), cloned(job, root)
     there = (out / MANIFEST).is_file()
     if job.method == UNTRAINED:
@@ -185,7 +180,7 @@ class _Course:
         """With the standard deviation that RL starts from."""
         if self.job.initial_std is not None:
             return exploring(policy, self.job.initial_std)
-        dataset = Dataset(demonstrations(self.job.clone, self.root))
+        dataset = Dataset(self.root / "demonstrations" / self.job.clone.demonstrations)
         return uncertain(policy, source, dataset, seed=self.job.seed)
 
     def _pruned(self, policy: GaussianPolicy) -> GaussianPolicy:

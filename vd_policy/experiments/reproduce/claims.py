@@ -9,7 +9,7 @@ from vd_policy.experiments.reproduce.arms import TITLES, Arm
 from vd_policy.experiments.reproduce.curves import Curve, Trained
 from vd_policy.experiments.reproduce.jobs import MAGNITUDE, UNCERTAINTY
 from vd_policy.experiments.reproduce.measure import Measure
-from vd_policy.experiments.reproduce.plan import FIGURES, FULL_SAMPLES, OUR_RECIPE
+from vd_policy.experiments.reproduce.plan import FIGURES, FULL_SAMPLES, OUR_NOISE_RAD, OUR_RECIPE, OUR_RULE
 from vd_policy.experiments.reproduce.verdict import Judge, Verdict
 
 COMPARABLE = 0.1
@@ -94,8 +94,8 @@ def _fig4(
     found = _vd_above_others(judge, arms, measure, said)
     if "l2" in arms:
         found.append(judge.below("VD needs less than a quarter of L2's samples for L2's final level", "< 0.25",
-                                 "share of the steps; 1 where it never got there", _shares(vd, arms["l2"], window),
-                                 0.25))  # fmt: skip
+                                 "share of L2's steps; a level never reached counts as all steps",
+                                 _shares(vd, arms["l2"], window), 0.25))  # fmt: skip
     if UNCERTAINTY in arms:
         found.append(judge.above("VD's uncertainty explores better than a fixed start", "future work",
                                  f"difference in mean {measure.words}",
@@ -108,21 +108,23 @@ def _fig4(
 
 
 def _shares(vd: Arm, l2: Arm, window: int) -> list[float]:
-    ends = l2.by_seed(Curve.final)
-    shares = []
-    for t in vd.trainings:
-        level = ends.get(t.job.seed)
-        if level is not None:
-            shares.append((t.curve.steps_to(level, window) or t.curve.steps[-1]) / t.curve.steps[-1])
-    return shares
+    """Steps of VD to where L2 ends as a share of L2's own to there, of the seeds that both have."""
+    theirs = {t.job.seed: t.curve for t in l2.trainings}
+    curves = [(t.curve, theirs[t.job.seed]) for t in vd.trainings if t.job.seed in theirs]
+    return [_steps(mine, other.final(), window) / _steps(other, other.final(), window) for mine, other in curves]
+
+
+def _steps(curve: Curve, level: float, window: int) -> float:
+    """To a level; all of them where it was never reached."""
+    return curve.steps_to(level, window) or float(curve.steps[-1])
 
 
 def _fig7(judge: Judge, arms: Mapping[str, Arm], experts: Mapping[str, float], measure: Measure) -> list[Verdict]:
     found = []
     if "random" in arms:
         successes = [t.successes for t in arms["random"].trainings]
-        found.append(judge.below("without pre-training nothing is learned", "not a single success",
-                                 "successful trajectories in all of RL", successes, 1.0))  # fmt: skip
+        found.append(judge.never("without pre-training nothing is learned", "not a single success",
+                                 "successful trajectories in all of RL", successes))  # fmt: skip
     if "vd" not in arms:
         return found
     said = {"l2": ("L2", "clearly above"), MAGNITUDE: ("L2 pruned to its size", "not in the paper"),
@@ -173,29 +175,29 @@ def _recipes(
 
 
 def _is_papers(arm: Arm) -> bool:
-    return arm.job.method != UNCERTAINTY and arm.job.recipe != OUR_RECIPE and arm.job.clone.actor is None
+    return arm.job.method != UNCERTAINTY and arm.job.recipe != OUR_RECIPE and not _shows_ours(arm)
+
+
+def _shows_ours(arm: Arm) -> bool:
+    clone = arm.job.clone
+    return (clone.rule, clone.noise_std_rad) == (OUR_RULE, OUR_NOISE_RAD)
 
 
 def _name(arm: Arm) -> str:
     """A recipe as a whole: demonstrations and exploration where they are not the paper's, and RL."""
-    parts = ["our demonstrations"] if arm.job.clone.actor is not None else []
+    parts = ["our demonstrations"] if _shows_ours(arm) else []
     if arm.job.method == UNCERTAINTY:
         parts.append(TITLES[UNCERTAINTY])
     return ", ".join([*parts, arm.job.recipe])
 
 
 def _cost(a: Arm, b: Arm, level: float, window: int) -> list[float]:
-    """Steps of `a` to a level as a share of those of `b`, of the seeds that both have and either got there."""
+    """Steps of `a` to a level as a share of those of `b`, of all seeds that both have; none where nobody got there."""
     theirs = {t.job.seed: t.curve for t in b.trainings}
-    found = []
-    for t in a.trainings:
-        other = theirs.get(t.job.seed)
-        if other is None:
-            continue
-        mine, their = t.curve.steps_to(level, window), other.steps_to(level, window)
-        if mine or their:
-            found.append((mine or t.curve.steps[-1]) / (their or other.steps[-1]))
-    return found
+    curves = [(t.curve, theirs[t.job.seed]) for t in a.trainings if t.job.seed in theirs]
+    if not any(curve.steps_to(level, window) for pair in curves for curve in pair):
+        return []
+    return [_steps(mine, level, window) / _steps(other, level, window) for mine, other in curves]
 
 
 def _pairs(arms: Sequence[Arm]) -> list[Pair]:

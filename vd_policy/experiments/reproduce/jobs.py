@@ -40,22 +40,18 @@ class CloneJob:
     l2_weight: float | None = None
     """Of the method ``l2``."""
     task: str = REACH
-    actor: CloneJob | None = None
-    """A clone of the first half of the demonstrations, which acts while the expert labels the others (DAgger); None:
-    the expert shows all."""
 
     @property
     def demonstrations(self) -> str:
         """Name of the demonstrations, which methods share."""
         size, noise = f"{self.image_size}px", f"noise{self.noise_std_rad:g}"
-        return f"{self._prefix}{self.rule}-{size}-n{self.samples}-{noise}{self._labelled}-seed{self.seed}"
+        return f"{self._prefix}{self.rule}-{size}-n{self.samples}-{noise}-seed{self.seed}"
 
     @property
     def arm(self) -> str:
         """All but the seed, as a name."""
         weight = "" if self.l2_weight is None else f"-w{self.l2_weight:g}"
-        noise = f"noise{self.noise_std_rad:g}{self._labelled}"
-        return f"{self._prefix}{self.method}{weight}-{self.rule}-n{self.samples}-{noise}"
+        return f"{self._prefix}{self.method}{weight}-{self.rule}-n{self.samples}-noise{self.noise_std_rad:g}"
 
     @property
     def name(self) -> str:
@@ -92,10 +88,6 @@ class CloneJob:
     def _prefix(self) -> str:
         """Of names; the directories of reaching were named before there was another task."""
         return "" if self.task == REACH else f"{self.task}-"
-
-    @property
-    def _labelled(self) -> str:
-        return "" if self.actor is None else "-labelled"
 
 
 @dataclass(frozen=True)

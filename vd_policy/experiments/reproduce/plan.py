@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from vd_policy.base.errors import BadInput
 from vd_policy.experiments.reproduce.jobs import (
@@ -24,7 +24,7 @@ FULL_SAMPLES = 8000
 OUR_RECIPE = "trpo_c8"
 """Of RL; the paper's is ``trpo``."""
 OUR_RULE, OUR_NOISE_RAD = "clipped", 0.25
-"""Of our demonstrations; the paper's are ``literal`` and 0.5. Half of ours are labels at a clone's states (DAgger)."""
+"""Of our demonstrations; the paper's are ``literal`` and `NOISE_RAD`."""
 NOISE_RAD = 0.5
 """The paper's noise on the expert where it says nothing else."""
 GRASP_NOISE_RAD = 0.03
@@ -148,8 +148,6 @@ class _Data:
     samples: int
     noise_rad: float
     rule: str
-    half_labels: bool = False
-    """Whether half of it are labels at the states of a clone of the other half."""
 
 
 def _data(contents: Contents, methods: list[str], seed: int, scale: Scale) -> list[tuple[str, _Data]]:
@@ -160,7 +158,7 @@ def _data(contents: Contents, methods: list[str], seed: int, scale: Scale) -> li
         for method in methods
     ]
     if contents.ours and "vd" in methods:
-        found.append(("vd", _Data(contents.task, seed, scale.samples, OUR_NOISE_RAD, OUR_RULE, half_labels=True)))
+        found.append(("vd", _Data(contents.task, seed, scale.samples, OUR_NOISE_RAD, OUR_RULE)))
     return found
 
 
@@ -190,14 +188,8 @@ def _clones(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[CloneJ
     if scale.hold == "steps":
         epochs = round(epochs * scale.samples / data.samples)
     weights = sweep.l2_weight if method == "l2" else (None,)
-    size, actor = scale.image_size, _actor(data, scale) if data.half_labels else None
+    size = scale.image_size
     return [
-        CloneJob(method, data.seed, data.samples, data.noise_rad, data.rule, size, epochs, weight, data.task, actor)
+        CloneJob(method, data.seed, data.samples, data.noise_rad, data.rule, size, epochs, weight, data.task)
         for weight in weights
     ]
-
-
-def _actor(data: _Data, scale: Scale) -> CloneJob:
-    """Cloned with L2, which is quick and good enough to show where a clone goes."""
-    (actor,) = _clones(replace(data, samples=data.samples // 2, half_labels=False), "l2", scale, Sweep())
-    return actor

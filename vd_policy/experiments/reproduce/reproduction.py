@@ -9,6 +9,8 @@ from typing import Protocol
 
 from vd_policy.base.errors import Missing
 from vd_policy.base.files import write_json
+from vd_policy.demos.dataset import Dataset
+from vd_policy.demos.demonstrate import demonstrate
 from vd_policy.experiments.evaluate import Request, carry_out
 from vd_policy.experiments.reproduce.chain import EVALUATION_SEED, check_same, done
 from vd_policy.experiments.reproduce.figure_report import FigureReport, write_report
@@ -16,7 +18,6 @@ from vd_policy.experiments.reproduce.forecast import Forecast
 from vd_policy.experiments.reproduce.jobs import GRASP, REACH, CloneJob, Job
 from vd_policy.experiments.reproduce.plan import Plan
 from vd_policy.experiments.reproduce.pool import run_jobs
-from vd_policy.experiments.reproduce.shown import is_shown, show
 
 EXPERTS = {REACH: ("expert-literal", "expert"), GRASP: ("expert",)}
 """Lines of a task's figures; eq. 10 as printed is no expert at grasping."""
@@ -92,9 +93,12 @@ def _demonstrate(clones: Sequence[CloneJob], out: Path, workers: int, watcher: W
     """Bags and arrays of every data set that a clone still needs, methods sharing them."""
     needed = {job.demonstrations: job for job in clones}
     for name, job in needed.items():
-        if not is_shown(job, out):
-            watcher.begin(f"demonstrations {name}", 0.0, 0.0)
-            show(job, out, workers)
+        place, finished = out / "demonstrations" / name, out / "demonstrations" / f"{name}.done"
+        if finished.is_file():
+            continue
+        watcher.begin(f"demonstrations {name}", 0.0, 0.0)
+        demonstrate(job.demonstration(), job.samples, place, seed=job.seed, workers=workers, existing="resume")
+        write_json(finished, {"samples": len(Dataset(place))})
 
 
 def _phase(what: str, jobs: Sequence[Job], out: Path, workers: int, watcher: Watcher) -> None:

@@ -45,6 +45,10 @@ class Judge:
         ours = mean_of(values)
         return self._verdict(claim, paper, measure, ours, ours.high < bound, ours.low > bound)
 
+    def never(self, claim: str, paper: str, measure: str, counts: Sequence[float]) -> Verdict:
+        """A claim that something happened in no seed at all."""
+        return self._verdict(claim, paper, measure, mean_of(counts), not any(counts))
+
     def reaches(self, aim: str, paper: str, measure: str, values: Sequence[float], bound: float) -> Verdict:
         """An aim that a number over the seeds exceeds `bound`."""
         ours = mean_of(values)
