@@ -11,6 +11,7 @@ from learning_samples import quick
 from trained import small_policy
 
 from vd_policy.base.errors import BadInput
+from vd_policy.base.resources import named_or_path
 from vd_policy.cli.main import main
 from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate
@@ -47,6 +48,22 @@ def test_pruning_and_training_keep_the_task_and_evaluate_and_train_take_it(grasp
         assert main(["evaluate", run, "--episodes", "1", "--json", figures]) == 0
         said = json.loads(Path(figures).read_text())
         assert (said["task"], said["image_height"]) == ("grasp", 16)
+
+
+def test_a_run_of_a_task_file_of_its_own_is_not_measured_in_the_task_of_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "my_reach.yaml"
+    file.write_text(Path(named_or_path("tasks", "reach")).read_text().replace("horizon: 25", "horizon: 7"))
+    demonstrate(DemonstrationSettings(str(file), image_height=16, image_width=16), 30, tmp_path / "bags")
+    dataset = Dataset(tmp_path / "bags")
+    run = str(pretrain(dataset, quick("none", epochs=1), tmp_path / "run")[0])
+    assert main(["evaluate", run, "--episodes", "1"]) == 2
+    assert "reach with horizon 7" in capsys.readouterr().err
+    assert main(["evaluate", run, "--episodes", "1", "--task", str(file)]) == 0
+    with pytest.raises(BadInput, match="reach with horizon 7"):
+        pretrain(dataset, quick("none", epochs=1, select_epochs=1), tmp_path / "selected")
+    assert not (tmp_path / "selected").exists()
 
 
 @pytest.mark.parametrize("command", [("evaluate",), ("train", "--steps", "20", "--out", "OUT")])

@@ -15,7 +15,7 @@ from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
 from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
-from vd_policy.demos.demonstrate import DemonstrationSettings, cuts, demonstrate, make_env
+from vd_policy.demos.demonstrate import SETTINGS_FILE, DemonstrationSettings, cuts, demonstrate, make_env
 
 SETTINGS = DemonstrationSettings(image_height=16, image_width=20, noise_std_rad=0.3)
 
@@ -69,6 +69,43 @@ def test_the_number_of_workers_changes_nothing(thirty, tmp_path):
     assert content(tmp_path / "two") == content(thirty)
 
 
+def test_a_run_that_was_killed_ahead_of_its_end_is_completed_to_what_it_would_have_become(thirty, tmp_path):
+    """Workers run ahead, and the last episode is cut last: a kill just then leaves more than was asked for."""
+    longer, out = tmp_path / "longer", tmp_path / "killed"
+    demonstrate(SETTINGS, 60, longer, seed=3)
+    shutil.copytree(thirty, out)
+    ahead = len(bag_paths(thirty)) + 2
+    for bag in bag_paths(longer)[len(bag_paths(thirty)) - 1 : ahead]:
+        shutil.rmtree(out / bag.name, ignore_errors=True)
+        shutil.copytree(bag, out / bag.name)
+    demonstrate(SETTINGS, 30, out, seed=3, existing="resume")
+    assert content(out) == content(thirty)
+    with pytest.raises(BadInput, match="at least the 30"):
+        demonstrate(SETTINGS, 20, out, seed=3, existing="resume")
+
+
+def test_what_another_command_appended_is_not_resumed_over(thirty, tmp_path):
+    out = tmp_path / "appended"
+    shutil.copytree(thirty, out)
+    demonstrate(replace(SETTINGS, noise_std_rad=0.1), 20, out, seed=4, existing="append")
+    before = content(out)
+    with pytest.raises(BadInput, match="appended by another"):
+        demonstrate(SETTINGS, 60, out, seed=3, existing="resume")
+    assert content(out) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"image_width": 16}, "image_width is 16; allowed: 20"), ({"task": "grasp"}, "grasp j2n6s300")],
+)
+def test_pairs_that_no_dataset_would_mix_are_not_appended(thirty, tmp_path, changes, said):
+    out = tmp_path / "appended"
+    shutil.copytree(thirty, out)
+    with pytest.raises(BadInput, match=said):
+        demonstrate(replace(SETTINGS, **changes), 20, out, existing="append")
+    assert content(out) == content(thirty)
+
+
 def test_an_interrupted_run_is_completed_to_what_it_would_have_become(thirty, tmp_path):
     out = tmp_path / "resumed"
     shutil.copytree(thirty, out)
@@ -104,7 +141,10 @@ def test_what_is_there_is_kept_unless_told_otherwise(thirty, tmp_path):
         demonstrate(replace(SETTINGS, task="rech"), 5, out, existing="overwrite")
     assert content(out) == before
     made = demonstrate(SETTINGS, 4, out, seed=3, existing="append")
-    assert made.samples == 4 and before.items() <= content(out).items()
+    assert made.samples == 4
+    noted = before.pop(SETTINGS_FILE)
+    assert before.items() <= content(out).items()
+    assert json.loads((out / SETTINGS_FILE).read_text()).items() >= json.loads(noted).items()
     demonstrate(SETTINGS, 4, out, seed=3, existing="overwrite")
     assert sum(len(read_episode(p)) for p in bag_paths(out)) == 4 and (out / "notes.txt").exists()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from vd_policy.base.errors import BadInput
 from vd_policy.learning.cloning import Cloning, CloningSettings
 from vd_policy.learning.metrics import Metrics
 from vd_policy.learning.pretrain import observation_spec, pretrain
+from vd_policy.learning.rollout import rollout
 from vd_policy.policy.actor import GaussianActor
 from vd_policy.policy.checkpoint import load_metrics, load_run, load_training
 from vd_policy.policy.export import random_observation
@@ -59,6 +62,29 @@ def test_a_training_cut_in_two_equals_the_whole_to_the_bit(dataset, tmp_path, cr
     for name, value in whole.items():
         assert torch.equal(value, cut[name]) if isinstance(value, torch.Tensor) else value == cut[name], name
     assert load_metrics(tmp_path / "whole") == load_metrics(tmp_path / "cut")
+
+
+def test_selection_measures_the_means(dataset, tmp_path, monkeypatch):
+    asked = []
+
+    def noted(env, actor, *, seed, explore=True):
+        asked.append(explore)
+        return rollout(env, actor, seed=seed, explore=explore)
+
+    monkeypatch.setattr("vd_policy.learning.pretrain.rollout", noted)
+    pretrain(dataset, quick("none", select_epochs=3, select_episodes=2), tmp_path / "run")
+    assert asked and not any(asked)
+
+
+def test_the_figures_are_those_of_the_policy_that_was_kept(dataset, tmp_path, monkeypatch):
+    rates = iter([True, False])
+    monkeypatch.setattr("vd_policy.learning.pretrain.rollout", lambda *_, **__: SimpleNamespace(success=next(rates)))
+    out, figures = pretrain(dataset, quick("none", epochs=2, select_epochs=1, select_episodes=1), tmp_path / "run")
+    first, _ = pretrain(dataset, quick("none", epochs=1), tmp_path / "first")
+    kept, alone = (load_run(path).policy.mean.state_dict() for path in (out, first))
+    assert all(torch.equal(kept[name], alone[name]) for name in kept), "the policy of the first epoch"
+    (row,) = Metrics(load_metrics(first)).rows
+    assert figures["validation_mse"] == pytest.approx(row["eval/validation_mse"])
 
 
 def test_selection_keeps_the_policy_that_measured_best(dataset, tmp_path):

@@ -12,7 +12,7 @@ from policy_samples import SMALL, lively, random_obs, small_policy, small_spec
 
 from vd_policy.base.errors import BadInput
 from vd_policy.policy.actor import GaussianActor, UniformActor
-from vd_policy.policy.gaussian import GaussianPolicy, PolicySettings, entropy, kl, log_prob, new_policy
+from vd_policy.policy.gaussian import GaussianPolicy, PolicySettings, entropy, exploring, kl, log_prob, new_policy
 from vd_policy.policy.network import Encoder, NetworkSettings
 from vd_policy.policy.observation import ObservationSpec
 
@@ -199,3 +199,15 @@ def test_the_untrained_baseline_fills_the_box_of_actions():
 def test_generators_that_do_not_match_the_batch_are_refused():
     with pytest.raises(BadInput, match="one for each of 2 rows"):
         GaussianActor(small_policy()).begin(2, [np.random.default_rng(0)])
+
+
+def test_exploring_anew_keeps_the_network_that_the_standard_deviations_have_of_their_own():
+    policy = lively(new_policy(small_spec(), PolicySettings(mean=SMALL, sigma=SMALL), seed=0))
+    obs = random_obs(policy.spec, 5)
+    changed = exploring(policy, 0.3)
+    mean, std = changed(obs)
+    torch.testing.assert_close(std, torch.full_like(std, 0.3))
+    assert torch.equal(mean, policy(obs)[0])
+    assert torch.equal(changed.sigma.encoder(obs), policy.sigma.encoder(obs))
+    on_features = exploring(policy, 0.3, on_features=True)
+    assert on_features.settings.sigma is None and torch.equal(on_features(obs)[0], mean)

@@ -44,6 +44,8 @@ class Shape:
     period_s: float
     task: str
     robot: str
+    task_changes: str = ""
+    """Where the task had other settings than the one of its name: which."""
 
     def arrays(self) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
         """Array name to type and shape of one row."""
@@ -317,7 +319,8 @@ class _Arrays:
             write_json(self._cache / "shape.json", asdict(shape))
             self._shape = shape
             self._open_files(shape)
-        digest = hashlib.sha256(json.dumps(asdict(shape)).encode())
+        told = {key: value for key, value in asdict(shape).items() if key != "task_changes" or value}
+        digest = hashlib.sha256(json.dumps(told).encode())
         for name, (dtype, _) in shape.arrays().items():
             rows = np.ascontiguousarray(label if name == "label" else obs[name], dtype)
             self._files[name].write(rows.data)
@@ -359,7 +362,8 @@ def _sync(file: Any) -> None:
 
 def _shape(info: EpisodeInfo, obs: Obs) -> Shape:
     height, width = obs["depth"].shape[1:]
-    return Shape(height, width, info.joints, info.max_step_rad, info.period_s, info.task, info.robot)
+    return Shape(height, width, info.joints, info.max_step_rad, info.period_s, info.task, info.robot,
+                 info.task_changes)  # fmt: skip
 
 
 def _read_shape(cache: Path) -> Shape:

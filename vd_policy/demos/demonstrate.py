@@ -24,6 +24,7 @@ import numpy as np
 
 from vd_policy.arm.expert import ExpertSettings
 from vd_policy.arm.hand import hand_of
+from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.files import storage_errors, write_json
 from vd_policy.base.seeds import Seeds
@@ -36,12 +37,14 @@ from vd_policy.demos.storage import bag_paths, episode_name, next_index, unfinis
 from vd_policy.demos.writer import EpisodeWriter
 from vd_policy.messages.outcome import Outcome, outcome_of
 from vd_policy.sim.env import ArmEnv
-from vd_policy.sim.tasks import load_task
+from vd_policy.sim.tasks import changes_of, load_task
 
 if TYPE_CHECKING:
     from vd_policy.demos.dagger import ActingPolicy
 
 SETTINGS_FILE = "demonstration.json"
+APPENDED = "appended_from"
+"""In `SETTINGS_FILE`: numbers of the episodes from which on other commands recorded."""
 EXISTING = ("refuse", "append", "resume", "overwrite")
 CUT = "samples"
 """Reason of the last episode of a run, when it was ended because enough samples had been made."""
@@ -137,6 +140,8 @@ def demonstrate(
     first = prepare(out, settings, samples, seed, existing)
     with _pool(settings, out, seed, workers) as executor:
         reports = _collect(executor, out, first, samples, window=2 * workers, progress=progress)
+    if existing == "resume":
+        _remove_beyond(out, reports[-1].index)
     return summary(out, reports, time.monotonic() - began)
 
 
@@ -175,9 +180,11 @@ def prepare(out: Path, settings: DemonstrationSettings, samples: int, seed: int,
     if there and existing == "refuse":
         raise BadInput("--out", str(out), "a directory without episodes",
                        "choose another one, or pass --append, --resume or --overwrite")  # fmt: skip
-    mine = {"seed": seed, **as_dict(settings.whole())}
+    mine = {"seed": seed, **as_dict(settings.whole()), "samples": samples}
     if existing == "resume" and there:
         _check_same_run(out, mine, samples)
+    if existing == "append" and there:
+        _note_appended(out, mine, there)
     if existing in ("resume", "overwrite"):
         for leftover in unfinished_paths(out) if out.is_dir() else ():
             shutil.rmtree(leftover)
@@ -192,18 +199,45 @@ def prepare(out: Path, settings: DemonstrationSettings, samples: int, seed: int,
     return there
 
 
+def _note_appended(out: Path, mine: dict[str, Any], first: int) -> None:
+    """Remember that from episode `first` on another command recorded; refuse pairs that no dataset would mix."""
+    try:
+        theirs = json.loads((out / SETTINGS_FILE).read_text())
+    except (OSError, ValueError):
+        return
+    for key in ("image_height", "image_width"):
+        if theirs.get(key, mine[key]) != mine[key]:
+            raise BadInput(f"--append: {key}", mine[key], f"{theirs[key]}, as {out} holds",
+                           "record in another directory, or with --image-size as before")  # fmt: skip
+    if _names(theirs) != _names(mine):
+        raise BadInput("--append", " ".join(_names(mine)), f"{' '.join(_names(theirs))}, as {out} holds",
+                       "record in another directory")  # fmt: skip
+    write_json(out / SETTINGS_FILE, {**theirs, APPENDED: [*theirs.get(APPENDED, []), first]})
+
+
+def _names(settings: dict[str, Any]) -> tuple[str, str]:
+    """Task and robot, whether they were given by name or as files; as they were given where that is gone."""
+    try:
+        return load_task(settings["task"]).task, load_robot(settings["robot"]).name
+    except (BadInput, KeyError):
+        return str(settings.get("task")), str(settings.get("robot"))
+
+
 def _check_same_run(out: Path, mine: dict[str, Any], samples: int) -> None:
     try:
         theirs = json.loads((out / SETTINGS_FILE).read_text())
     except (OSError, ValueError):
         raise BadInput("--resume", str(out), f"a directory with a readable {SETTINGS_FILE}",
                        "use --append or --overwrite") from None  # fmt: skip
-    if differing := [k for k in mine if theirs.get(k) != mine[k]]:
+    if appended := theirs.get(APPENDED):
+        raise BadInput("--resume", str(out), f"the recording of one command; episodes from {appended[0]} on were "
+                       "appended by another", "use --append")  # fmt: skip
+    if differing := [k for k in mine if k != "samples" and theirs.get(k) != mine[k]]:
         key = differing[0]
         raise BadInput(f"--resume: {key}", mine[key], f"{theirs.get(key)!r}, as the run was begun",
                        "repeat the first command, or use --append or --overwrite")  # fmt: skip
     made = sum(report.samples for report in recorded(out))
-    if made > samples:
+    if made > samples and theirs.get("samples") != samples:  # a killed run may have made more than it was asked for
         raise BadInput("--samples", samples, f"at least the {made} that {out} holds", "ask for as many or more")
 
 
@@ -281,6 +315,13 @@ def _in_order(executor: Executor, out: Path, first: int, window: int) -> Generat
             shutil.rmtree(out / episode_name(index), ignore_errors=True)
 
 
+def _remove_beyond(out: Path, last: int) -> None:
+    """Remove what a killed run of more workers had made ahead."""
+    for bag in bag_paths(out):
+        if bag.name > episode_name(last):
+            shutil.rmtree(bag)
+
+
 class Demonstrator:
     """An environment, an expert for each of its episodes, and the directory they are recorded in."""
 
@@ -292,6 +333,7 @@ class Demonstrator:
         noise_rad = task.noise_rad if asked is None else asked
         self._expert = ExpertSettings(settings.rule, noise_rad, settings.clip_noise, task.max_step_rad)
         self._actor = _acting_policy(settings.actor, self.env) if settings.actor else None
+        self._task_changes = changes_of(load_task(settings.task))
 
     def record(self, index: int, max_steps: int | None = None) -> EpisodeReport:
         """Demonstrate episode `index` and record it; one that is already there is kept.
@@ -348,6 +390,7 @@ class Demonstrator:
             period_s=env.settings.period_s,
             horizon=env.settings.horizon,
             source="expert" if self._actor is None else "policy",
+            task_changes=self._task_changes,
             sequence=index,
             expert_rule=expert.rule,
             expert_noise_rad=expert.noise_std_rad,

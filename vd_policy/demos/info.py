@@ -30,6 +30,7 @@ class EpisodeInfo:
     horizon: int = setting(help="most steps an episode may have", minimum=1)
     source: str = setting("expert", help="who acted")
     sequence: int = setting(0, help="running number of the episode within its source", minimum=0)
+    task_changes: str = setting("", help="where the task had other settings than the one of its name: which")
     expert_rule: str = setting("", help="the expert's eq. 10: clipped or literal")
     expert_noise_rad: float = setting(0.0, help="standard deviation of the noise on the expert's action [rad]")
     driver_joints: dict[str, DriverJoint] = setting(

@@ -27,10 +27,14 @@ def task_and_robot(
         allow_changed: take another task than the run's.
 
     Raises:
-        BadInput: the task asked for has other rules than the one that the run was trained on.
+        BadInput: the task asked for has other rules than the one that the run was trained on; or none is asked for, and
+            the run was trained on a task file of its own, which is not there.
     """
     config = {} if run is None else load_yaml(Path(run) / CONFIG)
     learned = _learned_task(config)
+    if not task and not allow_changed and learned == config.get("task") and (changes := config.get("task_changes")):
+        raise BadInput("task", task, f"the file of {run}'s demonstrations: {learned} with {changes}",
+                       "give it with --task or task:=")  # fmt: skip
     if task and learned and not allow_changed and load_task(task).task != load_task(learned).task:
         raise BadInput("task", task, f"{learned}, which {run} was trained on", "leave it out, or choose another run")
     return task or learned or TASK, robot or str(config.get("robot") or ROBOT)

@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vd_policy.arm.spec import load_robot
 from vd_policy.base.episode import Obs
+from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import as_dict, setting
 from vd_policy.demos.dataset import Dataset
@@ -100,6 +102,17 @@ class _Pretraining:
         self.metrics = Metrics()
         self.best: dict[str, Tensor] = {}
         self.best_success = -1.0
+        if settings.select_epochs:
+            self._check_selection()
+
+    def _check_selection(self) -> None:
+        """Success can be measured only in a world like that of the demonstrations: say so before the first epoch."""
+        shape = self.dataset.shape
+        load_robot(shape.robot)
+        if shape.task_changes:
+            allowed = f"0 for a task file of your own, {shape.task} with {shape.task_changes}"
+            raise BadInput("select_epochs", self.settings.select_epochs, allowed,
+                           "measure with `vd_policy evaluate RUN --task FILE`")  # fmt: skip
 
     def begun_with(self) -> dict[str, Any]:
         """Data and settings, as a resumed training must find them again."""
@@ -147,16 +160,15 @@ class _Pretraining:
         figures = {f"train/clone/{name}": float(np.mean([f[name] for f in recent])) for name in recent[0]}
         figures["train/clone/kl_weight"] = self.cloning.kl_weight
         if due:
-            figures |= self._validation()
+            figures |= self._validation(self.cloning.policy.eval())
         if self.settings.select_epochs and (epoch % self.settings.select_epochs == 0 or last):
             figures["eval/success_rate"] = self._select()
         self.metrics.log(self.cloning.step_count, figures)
         if due:
             self._save()
 
-    def _validation(self) -> dict[str, float]:
+    def _validation(self, policy: GaussianPolicy) -> dict[str, float]:
         """Error of the thresholded mean on the episodes held out, and how much the threshold would drop."""
-        policy = self.cloning.policy.eval()
         kept = torch.cat([mask.flatten() for mask in threshold_masks(policy.mean).values()])
         figures = {"diag/weight_sparsity": 1.0 - float(kept.to(torch.float32).mean())}
         if len(self.held_out):
@@ -174,14 +186,15 @@ class _Pretraining:
         return {"eval/validation_nll": nll, "eval/validation_mse": mse}
 
     def _select(self) -> float:
-        """Success rate of the present policy over a fixed list of starts; remembers the best policy so far.
+        """Success rate of the present policy's means over a fixed list of starts; remembers the best policy so far.
 
         Validation error does not rank policies: the expert's choice among several goals puts a floor under it.
         """
         policy, shape = self.cloning.policy.eval(), self.dataset.shape
         env = ArmEnv(shape.task, shape.robot, image_height=shape.image_height, image_width=shape.image_width)
         starts = [Seeds(SELECTION_SEED).integer("episode", i) for i in range(self.settings.select_episodes)]
-        successes = sum(rollout(env, GaussianActor(policy), seed=start).success for start in starts)
+        actor = GaussianActor(policy)
+        successes = sum(rollout(env, actor, seed=start, explore=False).success for start in starts)
         env.close()
         rate = successes / len(starts)
         if rate >= self.best_success:
@@ -203,6 +216,7 @@ class _Pretraining:
             config={
                 "task": self.dataset.shape.task,
                 "robot": self.dataset.shape.robot,
+                **({"task_changes": changes} if (changes := self.dataset.shape.task_changes) else {}),
                 "pretrain": as_dict(self.settings),
             },
             manifest_extra={
@@ -224,8 +238,9 @@ class _Pretraining:
         return chosen
 
     def figures(self) -> dict[str, Any]:
-        """The last row's figures under the names of a result."""
-        last = {name.split("/")[-1]: value for name, value in self.metrics.rows[-1].items() if "/" in name}
+        """The last row's figures under the names of a result, and those of the policy that was kept."""
+        row = self.metrics.rows[-1] | (self._validation(self._chosen().eval()) if self.best else {})
+        last = {name.split("/")[-1]: value for name, value in row.items() if "/" in name}
         measured = {"best_success_rate": self.best_success} if self.best else {}
         sizes = {"training_samples": len(self.train), "validation_samples": len(self.held_out)}
         return {"method": self.settings.method, "steps": self.cloning.step_count, **sizes, **last, **measured}

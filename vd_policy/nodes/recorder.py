@@ -33,7 +33,7 @@ from vd_policy.nodes.raw import Raw, raw_message, received_ns, stamp_in_front
 from vd_policy.nodes.ros import LOSSLESS_DEPTH, Finished, run, serve, steady_timer, subscribe
 from vd_policy.nodes.session import SessionRecorder
 from vd_policy.nodes.worker import Worker
-from vd_policy.sim.tasks import load_task
+from vd_policy.sim.tasks import changes_of, load_task
 
 NEEDED = (JOINT_STATES, COLOR, DEPTH, OUTCOME, COMMAND, TRAJECTORY)
 """Somebody must publish these before an episode is begun, and what `RecorderSettings.needed` adds."""
@@ -148,7 +148,8 @@ class RecorderNode(Node):
     def _info(self) -> EpisodeInfo:
         s, task, robot = self.settings, load_task(self.settings.task), load_robot(self.settings.robot)
         return EpisodeInfo(task=task.task, robot=robot.name, joints=robot.joints, max_step_rad=task.max_step_rad,
-                           period_s=task.period_s, horizon=task.horizon, source=s.source, expert_rule=s.expert_rule,
+                           period_s=task.period_s, horizon=task.horizon, source=s.source,
+                           task_changes=changes_of(task), expert_rule=s.expert_rule,
                            expert_noise_rad=s.expert_noise_rad,
                            driver_joints={} if s.lockstep else robot.driver_joints)  # fmt: skip
 

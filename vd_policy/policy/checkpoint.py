@@ -49,7 +49,7 @@ MAX_BYTES = {
     MANIFEST: 4 << 20,
     WEIGHTS: 10 * MAX_PARAMETERS,
     METRICS: 256 << 20,
-    TRAINING_TENSORS: 4 << 30,
+    TRAINING_TENSORS: 64 << 30,
     TRAINING_STATE: 16 << 20,
 }
 """Every file that a run may hold, and the largest size that is read."""

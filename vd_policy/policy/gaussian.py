@@ -98,10 +98,17 @@ def new_policy(spec: ObservationSpec, settings: PolicySettings | None = None, *,
         return GaussianPolicy(spec, settings)
 
 
-def exploring(policy: GaussianPolicy, std: float) -> GaussianPolicy:
-    """The same means, with a fresh standard deviation of `std` [action units] in every state, on their features."""
-    changed = GaussianPolicy(policy.spec, replace(policy.settings, sigma=None, initial_std=std))
+def exploring(policy: GaussianPolicy, std: float, *, on_features: bool = False) -> GaussianPolicy:
+    """The same means, with a standard deviation of `std` [action units] in every state to begin with.
+
+    Where the standard deviations have a network of their own they keep it, with a fresh last layer; with `on_features`
+    they become a layer on the features of the means.
+    """
+    sigma = None if on_features else policy.settings.sigma
+    changed = GaussianPolicy(policy.spec, replace(policy.settings, sigma=sigma, initial_std=std))
     changed.mean.load_state_dict(policy.mean.state_dict())
+    if isinstance(changed.sigma, TwoStreamNetwork) and isinstance(policy.sigma, TwoStreamNetwork):
+        changed.sigma.encoder.load_state_dict(policy.sigma.encoder.state_dict())
     return changed
 
 

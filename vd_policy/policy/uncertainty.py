@@ -63,7 +63,7 @@ def exploring_by_uncertainty(
         raise BadInput("observations", len(pairs), "at least two", "give demonstrations")
     features, std = (torch.cat(part).double() for part in zip(*pairs))
     shape = policy.settings
-    changed = exploring(policy, shape.initial_std)
+    changed = exploring(policy, shape.initial_std, on_features=True)
     _fit(changed.sigma.head, features, std.clamp(shape.min_std, shape.max_std).log())
     return changed
 

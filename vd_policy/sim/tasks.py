@@ -14,7 +14,7 @@ import numpy as np
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.resources import named_or_path
-from vd_policy.base.settings import build, load_yaml, setting
+from vd_policy.base.settings import as_dict, build, load_yaml, setting
 from vd_policy.sim.camera import CameraSettings
 
 
@@ -109,6 +109,21 @@ def load_task(name_or_path: str) -> TaskSettings:
     values = load_yaml(path)
     settings_class = _module(values["task"]).Settings if "task" in values else TaskSettings
     return checked(build(settings_class, values, str(path)), str(path))
+
+
+ASKED_APART = ("image_size", "noise_rad")
+"""Settings that are only defaults of what is asked for elsewhere."""
+
+
+def changes_of(settings: TaskSettings) -> str:
+    """How a task differs from the one of its name in ``config/tasks``: ``name value, ...``; empty where it does not."""
+    try:
+        stock = as_dict(load_task(settings.task))
+    except BadInput:
+        return ""
+    mine = as_dict(settings)
+    return ", ".join(f"{name} {value}" for name, value in sorted(mine.items())
+                     if name not in ASKED_APART and stock[name] != value)  # fmt: skip
 
 
 def checked(settings: TaskSettings, where: str) -> TaskSettings:

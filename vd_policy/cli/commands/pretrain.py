@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> Result:
             dataset, settings, args.out, seed=args.seed, resume=args.resume, allow_changed=args.allow_changed,
             progress=lambda done, total, newest: bar.reach(done, total, **_spelled(newest)),
         )  # fmt: skip
+    figures |= {"bags_left_out": dataset.skipped, "steps_dropped": dataset.steps_dropped}
     return Result(ok=True, figures={"run": out, "demonstrations": args.dir, **figures}, text=_table(args, figures))
 
 
@@ -83,5 +84,10 @@ def _table(args: argparse.Namespace, figures: dict[str, Any]) -> str:
         rows.append(("weights over the threshold", f"{figures['weight_sparsity']:.1%}"))
     if "best_success_rate" in figures:
         rows.append(("best measured success", f"{figures['best_success_rate']:.2f}"))
+    if figures["bags_left_out"]:
+        left = ", ".join(f"{count} ({reason})" for reason, count in figures["bags_left_out"].items())
+        rows.append(("bags left out", f"{left}; see vd_policy inspect"))
+    if figures["steps_dropped"]:
+        rows.append(("steps left out", f"{figures['steps_dropped']} without an image, joints or a label"))
     head = f"{args.out}: cloned {args.dir} with {figures['method']}, seed {args.seed}"
     return "\n".join([head, *(f"  {name:<28} {value}" for name, value in rows)])
