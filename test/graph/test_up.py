@@ -168,9 +168,8 @@ def test_the_stop_of_a_simulated_arm_is_not_that_of_the_real_one(run: str) -> No
         (spec,) = (s for s in graph("deploy", DeployOptions(run=run, **options)) if s.executable == "safety")
         return dict(spec.parameters)
 
-    simulated = told(mode="realtime")
-    assert "simulated" in simulated["latch_file"] and simulated["latch_jumps"] is False
-    assert not {"latch_file", "latch_jumps"} & set(told(sim=False)) and "latch_file" not in told()
+    assert "simulated" in told(mode="realtime")["latch_file"]
+    assert "latch_file" not in told(sim=False) and "latch_file" not in told()
 
 
 @pytest.mark.parametrize("name", ["sim", "expert", "recorder", "gripper", "learner"])

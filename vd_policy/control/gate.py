@@ -45,9 +45,6 @@ class GateSettings:
     joints_age_s: float = setting(
         0.5, "refuse joint states measured longer ago than this, by their stamp; 0: any age", minimum=0
     )
-    latch_jumps: bool = setting(
-        True, "stop for good when a driven arm stands where it cannot have moved to; false, for a simulator: hold"
-    )
     joints_fresh: int = setting(3, "joint samples in a row before a stale arm is trusted again", minimum=1)
     hold_period_s: float = setting(0.5, "repeat the held position this often; 0: command it once", minimum=0)
     hold_duration_s: float = setting(0.5, "time_from_start of a held position", minimum=0.01)
@@ -143,7 +140,7 @@ class Gate:
         self.q, self._q_stamp_ns = q, stamp_ns
         self.joints.seen(now_s)
         if self.filter.relocations > relocations and self.state is State.RUNNING:
-            return self._relocated(now_s)
+            return self.stop("the arm stands where it cannot have moved to", now_s)
         return self._with_joints(now_s)
 
     def bad_joints(self, reason: str, now_s: float) -> Decision:
@@ -259,15 +256,6 @@ class Gate:
             self.holds[kind] += self.state is State.HOLDING and not self._blind
             self.reason = reason
         self._blind = True
-
-    def _relocated(self, now_s: float) -> Decision:
-        """While it was driven the arm came to stand where it cannot have moved to, and the joint states insist."""
-        reason = "the arm stands elsewhere than it can have moved to"
-        if self.settings.latch_jumps:
-            return self.stop(reason, now_s)
-        self.joints.reset()
-        self._lose_joints("arm relocated", reason)
-        return self._answer(now_s)
 
     def _too_old(self, stamp_ns: int, clock_ns: int | None) -> str:
         """Why joint states of this stamp say nothing of where the arm is now, or ``""``."""

@@ -104,14 +104,9 @@ def _has_hand(o: SimOptions) -> bool:
 
 def _safety(o: SimOptions, **parameters: Any) -> NodeSpec:
     fixed = {"robot": o.robot, "max_step_rad": load_task(o.task).max_step_rad, "gripper": _has_hand(o)}
-    return NodeSpec("safety", {**fixed, **(_of_a_simulator(o) if getattr(o, "sim", True) else {}), **parameters})
-
-
-def _of_a_simulator(o: SimOptions) -> dict[str, Any]:
-    """What a safety node is told of a simulated arm: it jumps home, and its stop is not that of the real one."""
-    if _lockstep(o):
-        return {}
-    return {"latch_jumps": False, "latch_file": str(default_path(load_robot(o.robot).name, "simulated"))}
+    if getattr(o, "sim", True) and not _lockstep(o):  # a stop of the simulated arm is not one of the real arm
+        fixed["latch_file"] = str(default_path(load_robot(o.robot).name, "simulated"))
+    return NodeSpec("safety", {**fixed, **parameters})
 
 
 def _recorder(o: SimOptions, out: str, **parameters: Any) -> NodeSpec:
