@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,42 @@ def test_a_directory_appears_complete_or_not_at_all(tmp_path: Path):
     assert (target / "deep" / "whole").read_text() == "x" and names(tmp_path) == ["run"]
 
 
-def test_a_failed_replacement_keeps_the_old_directory(tmp_path: Path):
+def test_a_directory_that_is_replaced_is_there_at_every_moment(tmp_path: Path):
+    target, missing, done = tmp_path / "run", [], threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            if not target.exists():
+                missing.append(1)
+
+    with new_directory(target):
+        pass
+    looking = threading.Thread(target=look)
+    looking.start()
+    for number in range(300):
+        with new_directory(target) as folder:
+            (folder / "version").write_text(str(number))
+    done.set()
+    looking.join()
+    assert not missing and (target / "version").read_text() == "299" and names(tmp_path) == ["run"]
+
+
+def test_what_a_killed_process_left_is_removed_when_it_is_old(tmp_path: Path):
+    old, young, other = (tmp_path / f".tmp-run-{end}" for end in ("0badcafe", "deadbeef", "2-0badcafe"))
+    for left in (old, young, other):
+        left.mkdir()
+        (left / "half").write_text("x")
+    for left in (old, other):
+        os.utime(left, (0, 0))
+    with new_directory(tmp_path / "run"):
+        pass
+    assert names(tmp_path) == [".tmp-run-2-0badcafe", ".tmp-run-deadbeef", "run"], "another run's, and one just begun"
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_failed_replacement_keeps_the_old_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool):
+    if not exchanges:  # a file system that cannot let two names change places
+        monkeypatch.setattr("vd_policy.base.files._exchanged", lambda a, b: False)
     target = tmp_path / "run"
     with new_directory(target) as folder:
         (folder / "version").write_text("1")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
+import glob
 import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from vd_policy.base.errors import BadInput, Missing, VdPolicyError
 
 TEMPORARY_PREFIX = ".tmp-"
+ABANDONED_S = 3600.0
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Of Linux's renameat2(2)."""
 
 
 def fsync_directory(path: Path) -> None:
@@ -67,9 +73,11 @@ def write_json(path: Path, value: Any) -> None:
 def new_directory(path: Path) -> Iterator[Path]:
     """Fill a temporary sibling directory; it appears under `path` complete, or not at all.
 
-    An existing `path` is moved aside, replaced, and then removed, so that one whole version is always there.
+    An existing `path` and the new one change places in one step where the file system can do that, so that a whole
+    version is always there. What a killed process left of an earlier attempt is removed once it is an hour old.
     """
     path = Path(path)
+    _clean_up(path)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:8]}")
     with storage_errors("saving", path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,20 +100,37 @@ def _fsync_tree(directory: Path) -> None:
     fsync_directory(directory)
 
 
+def _clean_up(path: Path) -> None:
+    """Remove temporary siblings of `path` that nobody has written to for an hour."""
+    for left in path.parent.glob(f"{TEMPORARY_PREFIX}{glob.escape(path.name)}-{'[0-9a-f]' * 8}"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(left)
+
+
 def _take_the_place(new: Path, path: Path) -> None:
+    """`path` becomes `new`; what was there before may be left under the name `new`."""
     if not path.exists():
         os.replace(new, path)
-        fsync_directory(path.parent)
-        return
-    old = path.with_name(f"{TEMPORARY_PREFIX}old-{path.name}-{uuid.uuid4().hex[:8]}")
-    os.replace(path, old)
-    try:
-        os.replace(new, path)
-    except OSError:
-        os.replace(old, path)
-        raise
+    elif not _exchanged(new, path):
+        old = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:8]}")
+        os.replace(path, old)
+        try:
+            os.replace(new, path)
+        except OSError:
+            os.replace(old, path)
+            raise
+        shutil.rmtree(old)
     fsync_directory(path.parent)
-    shutil.rmtree(old)
+
+
+def _exchanged(a: Path, b: Path) -> bool:
+    """Let two names change places at once (renameat2, Linux); False where that cannot be done."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False
+    return renameat2(AT_FDCWD, os.fsencode(a), AT_FDCWD, os.fsencode(b), RENAME_EXCHANGE) == 0
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:
