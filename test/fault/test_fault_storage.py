@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -27,10 +28,14 @@ from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate
 from vd_policy.demos.factory import RosbagsFactory, to_cdr, typestore
 from vd_policy.demos.inspect import inspect
-from vd_policy.demos.reader import custom_data, open_bag
+from vd_policy.demos.reader import UnusableEpisode, custom_data, open_bag
 from vd_policy.demos.recover import complete_messages, recover
 from vd_policy.demos.storage import check_space
-from vd_policy.messages.topics import DEPTH, EXPERT_ACTION, OUTCOME
+from vd_policy.messages.images import encode_color
+from vd_policy.messages.outcome import Outcome, encode_outcome
+from vd_policy.messages.topics import COLOR, DEPTH, EXPERT_ACTION, OUTCOME
+from vd_policy.nodes.raw import raw_message
+from vd_policy.nodes.session import SessionRecorder
 
 
 def in_a_child(action: Callable[[], None]) -> int:
@@ -77,6 +82,64 @@ def test_a_disk_that_fills_up_costs_the_open_episode_only(tmp_path):
 
     assert outcome_of(record_on_a_full_disk) == 0
     assert inspect(tmp_path).all_problems == [] and len(bag_paths(tmp_path)) == 2
+
+
+def test_a_disk_that_fills_up_leaves_what_a_session_had_written_to_recover(tmp_path):
+    """FAULT 32, 33."""
+    picture = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+
+    def record_on_a_full_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+        session = SessionRecorder(tmp_path, INFO, compress=False)
+
+        def fill() -> None:
+            for stamp in range(1, 100):
+                message = encode_color(RosbagsFactory(), picture, stamp, "camera")
+                session.take(raw_message(COLOR, bytes(to_cdr(message)), stamp))
+
+        expect_clear_error(fill, tmp_path)
+        session.stop()
+
+    assert outcome_of(record_on_a_full_disk) == 0
+    assert bag_paths(tmp_path) == [] and len(unfinished_paths(tmp_path)) == 1
+    (salvage,) = recover(tmp_path)
+    assert salvage.target is not None and salvage.messages >= 15
+
+
+def test_an_outcome_that_cannot_be_read_ends_neither_a_session_nor_a_recovery(tmp_path):
+    """FAULTS 33, 34."""
+    (tmp_path / "session").mkdir()
+    session = SessionRecorder(tmp_path / "session", INFO)
+    outcome = Outcome("reach", 0, 1, 0.5, 0.1, False, False, "", False, False, 1, (0.4, 0.0, 0.0))
+    good = bytes(to_cdr(encode_outcome(RosbagsFactory(), outcome, 5)))
+    for stamp, cdr in enumerate((good, good.replace(b"false", b"galse"), good), 1):
+        session.take(raw_message(OUTCOME, cdr, stamp))
+    session.stop()
+    with open_bag(*bag_paths(tmp_path / "session")) as bag:
+        assert bag.counts[f"/{OUTCOME}"] == 3
+
+    for index in range(2):
+        with EpisodeWriter(tmp_path, index, INFO, compress=False) as writer:
+            write_steps(writer, demo_bags.truth(0, 6, 20, 20))
+    first, second = (path / f"{path.name}.mcap" for path in bag_paths(tmp_path))
+    first.write_bytes(first.read_bytes().replace(b"false\0", b"galse\0", 1))
+    os.truncate(second, second.stat().st_size // 2)
+    found = {salvage.source.name: salvage for salvage in recover(tmp_path)}
+    assert "damaged: /task/outcome" in found["episode_000000"].symptom
+    assert all(salvage.messages > 0 for salvage in found.values()) and len(found) == 2
+
+
+def test_checksums_that_cannot_be_read_are_damage_and_no_crash(tmp_path):
+    """FAULT 34."""
+    write_episode(tmp_path, 0)
+    metadata = bag_paths(tmp_path)[0] / "metadata.yaml"
+    text = metadata.read_text()
+    metadata.write_text(re.sub(r"(checksums: .*?)\{", r"\1", text))
+    assert metadata.read_text() != text
+    with open_bag(bag_paths(tmp_path)[0]) as bag, pytest.raises(UnusableEpisode, match="JSONDecodeError"):
+        bag.damaged_topics()
+    assert inspect(tmp_path).all_problems and recover(tmp_path)
 
 
 def test_a_disk_that_fills_up_while_converting_keeps_what_was_converted(tmp_path):

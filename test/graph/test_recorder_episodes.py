@@ -226,6 +226,38 @@ def test_a_full_disk_stops_before_the_next_episode_and_keeps_the_earlier_ones(tm
     assert [e.seed for e in bags(tmp_path)] == [0] and not unfinished_paths(tmp_path)
 
 
+def test_an_episode_that_is_over_is_kept_when_the_next_one_cannot_begin(tmp_path: Path) -> None:
+    first = episode(0)
+    first[-1] = [m for m in first[-1] if m.topic != DEPTH]  # nothing says yet that it is whole
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    recorded(recorder, first)
+    recorder._min_free_bytes = 2 * shutil.disk_usage(tmp_path).free
+    with pytest.raises(VdPolicyError, match="free"):
+        recorded(recorder, episode(1))
+    recorder.stop()
+    assert [p.name for p in bag_paths(tmp_path)] == ["episode_000000"] and not unfinished_paths(tmp_path)
+
+
+@pytest.mark.parametrize("whole_only", [True, False])
+def test_an_episode_that_lacks_a_steps_outcome_counts_for_no_sample(tmp_path: Path, whole_only: bool) -> None:
+    gap = episode(0, steps=5)
+    gap[2] = [m for m in gap[2] if m.topic != OUTCOME]
+    recorder = EpisodeRecorder(tmp_path, INFO, whole_only=whole_only)
+    recorded(recorder, gap, episode(1))
+    recorder.stop()
+    assert recorder.counts["samples"] == 3 and recorder.counts["incomplete"] == 1
+    assert len(bag_paths(tmp_path)) == (1 if whole_only else 2)
+
+
+def test_an_episode_that_a_simulator_started_again_begins_anew_is_recorded_from_there(tmp_path: Path) -> None:
+    """In lockstep its stamps are those of its earlier life."""
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    recorded(recorder, episode(0, steps=5)[:3], [[*step, *step] for step in episode(0, steps=4)])
+    recorder.stop()
+    assert [len(e) for e in bags(tmp_path)] == [4] and recorder.counts["aborted"] == 1
+    assert (recorder.counts["samples"], recorder.counts["incomplete"]) == (4, 0)
+
+
 def test_a_full_queue_refuses_what_is_new_and_keeps_its_order() -> None:
     queue, done = ByteQueue(100), []
     assert queue.put(60, lambda: done.append("first")) and queue.put(40, lambda: done.append("second"))

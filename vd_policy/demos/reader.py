@@ -88,7 +88,10 @@ class Bag:
 
     def damaged_topics(self) -> list[str]:
         """Topics whose messages are not those that were written, by the sums of CRC-32 in ``custom_data``."""
-        stored = json.loads(self.custom.get("checksums", "{}"))
+        try:
+            stored = dict(json.loads(self.custom.get("checksums", "{}")))
+        except (ValueError, TypeError) as error:
+            raise _unreadable(self.path, error) from error
         found = checksums(self.messages(set(stored)))
         return sorted(topic for topic, total in stored.items() if found.get(topic, 0) != total)
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +22,7 @@ from mcap.stream_reader import StreamReader
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import build, load_yaml
-from vd_policy.demos.factory import typestore
+from vd_policy.demos.factory import is_known
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import RawMessage, UnusableEpisode, custom_data, open_bag
 from vd_policy.demos.storage import bag_paths, bag_topic, next_index, storage_files, unfinished_paths
@@ -64,7 +65,7 @@ def recover(directory: str | Path, out: str | Path | None = None) -> list[Salvag
     out = directory / RECOVERED if out is None else Path(out)
     found, family = broken(directory), _family(directory)
     done = {custom_data(bag).get("recovered_from") for bag in (bag_paths(out) if out.is_dir() else ())}
-    return [_salvage(source, symptom, out, family) for source, symptom in found if source.name not in done]
+    return [_attempt(source, symptom, out, family) for source, symptom in found if source.name not in done]
 
 
 def broken(directory: Path) -> list[tuple[Path, str]]:
@@ -93,22 +94,34 @@ def _family(directory: Path) -> EpisodeInfo | None:
     return None
 
 
+def _attempt(source: Path, symptom: str, out: Path, family: EpisodeInfo | None) -> Salvage:
+    """One recording that cannot be salvaged does not stand in the way of the others."""
+    try:
+        return _salvage(source, symptom, out, family)
+    except BadInput as error:
+        return Salvage(source, None, 0, 0, symptom=f"{symptom}; {error}")
+
+
 def _salvage(source: Path, symptom: str, out: Path, family: EpisodeInfo | None) -> Salvage:
     bag = next((p for p in sorted(source.iterdir()) if p.is_dir()), source)  # unfinished bags lie one level deeper
     files = [file for file in storage_files(bag) if file.suffix == ".mcap"]
-    messages = [m for file in files for m in complete_messages(file)]
-    if not messages:
+    messages = (message for file in files for message in complete_messages(file))
+    first = next(messages, None)
+    if first is None:
         why = "no complete message" if files else "no MCAP file (sqlite3 keeps nothing of an open recording)"
         return Salvage(source, None, 0, 0, symptom=f"{symptom}; {why}")
-    known = [m for m in messages if m.type_name in typestore().types]
-    dropped = tuple(sorted({m.topic for m in messages} - {m.topic for m in known}))
+    dropped: set[str] = set()
     with EpisodeWriter(out, _free_index(bag, out), _info(source, bag, family)) as writer:
-        for message in sorted(known, key=lambda m: m.log_ns):
+        for message in chain([first], messages):
             name, kind = _written_name(message.topic), message.type_name
-            writer.write_raw(name, kind, message.cdr, message.log_ns, latched=message.latched)
+            if is_known(kind):
+                writer.write_raw(name, kind, message.cdr, message.log_ns, latched=message.latched)
+            else:
+                dropped.add(message.topic)
+        count = writer.message_count
         target = writer.close({"recovered_from": source.name})
     steps = writer.last_outcome.step if writer.last_outcome is not None else 0
-    return Salvage(source, target, len(known), steps, dropped, symptom)
+    return Salvage(source, target, count, steps, tuple(sorted(dropped)), symptom)
 
 
 def _written_name(topic: str) -> str:

@@ -41,9 +41,12 @@ class EpisodeWriter:
         index: number of the episode; an existing bag of that number is never overwritten.
         info: what the bag says of itself; None for a recording of which that is not known.
         compress: zstd chunks (lossless).
+        keep: after a write error leave what is on the disk for `recover`, as is right for a long session.
     """
 
-    def __init__(self, directory: str | Path, index: int, info: EpisodeInfo | None, *, compress: bool = True) -> None:
+    def __init__(
+        self, directory: str | Path, index: int, info: EpisodeInfo | None, *, compress: bool = True, keep: bool = False
+    ) -> None:
         self.path = Path(directory) / episode_name(index)
         self.info = info
         self.last_outcome: Outcome | None = None
@@ -52,7 +55,7 @@ class EpisodeWriter:
         self._temporary = self.path.with_name(name)
         self._connections: dict[str, Connection] = {}
         self._checksums: Counter[str] = Counter()
-        self._closed = False
+        self._closed, self._given_up, self._keep = False, False, keep
         with storage_errors("recording", self.path):
             _check_free(self.path)
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +103,8 @@ class EpisodeWriter:
         if connection.msgtype != type_name:
             raise BadInput(f"type of {topic}", type_name, connection.msgtype, "one topic has one type")
         if topic == OUTCOME:
-            self.last_outcome = decode_outcome(from_cdr(cdr, type_name))
+            with suppress(BadInput):  # a session and a recovered bag keep what came, readable or not
+                self.last_outcome = decode_outcome(from_cdr(cdr, type_name))
         with self._storage():
             self._writer.write(connection, t_ns, cdr)
         self._checksums[topic] += zlib.crc32(cdr)
@@ -113,6 +117,8 @@ class EpisodeWriter:
         """
         if self._closed:
             return self.path
+        if self._given_up:
+            raise VdPolicyError(f"recording: {self.path} was given up at an earlier error")
         custom = {**(self.info.to_custom() if self.info else {}), **closing_data(self.last_outcome), **(extra or {})}
         custom["checksums"] = json.dumps({bag_topic(t): total & (2**64 - 1) for t, total in self._checksums.items()})
         for key, value in custom.items():
@@ -126,9 +132,13 @@ class EpisodeWriter:
 
     def abort(self) -> None:
         """Drop the open episode."""
+        self._let_go()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _let_go(self) -> None:
+        self._given_up = True
         with suppress(OSError):  # a full disk refuses the last buffer too
             self._writer.abort()
-        shutil.rmtree(self._temporary, ignore_errors=True)
 
     def __enter__(self) -> EpisodeWriter:
         return self
@@ -151,15 +161,19 @@ class EpisodeWriter:
 
     @contextmanager
     def _storage(self) -> Iterator[None]:
-        """Turn a failing disk into one clear error, and take the half-written episode off it."""
+        """Turn a failing disk into one clear error, and take the half-written episode off it, or keep it."""
         try:
             with storage_errors("recording", self.path):
                 yield
         except BadInput:
             raise
-        except VdPolicyError:
-            self.abort()
-            raise
+        except VdPolicyError as error:
+            if not self._keep:
+                self.abort()
+                raise
+            self._let_go()
+            saved = f"what had reached the disk is kept: `vd_policy recover {self.path.parent}`"
+            raise VdPolicyError(f"{error}; {saved}") from error
 
 
 def closing_data(outcome: Outcome | None) -> dict[str, str]:

@@ -68,13 +68,23 @@ class OpenEpisode:
         return sum(all(stamp in self.seen.get(t, ()) for t in topics) for stamp in sorted(self.steps)[:-1])
 
     def samples(self) -> int:
-        """State-label pairs that a dataset takes from it: none from an episode of 0 or 1 step."""
-        return self.whole_steps() if len(self.steps) > MIN_STEPS else 0
+        """State-label pairs that a dataset takes from it: none from an episode of 0 or 1 step, or with one missing."""
+        return self.whole_steps() if len(self.steps) > MIN_STEPS and self.is_gapless() else 0
+
+    def is_gapless(self) -> bool:
+        """An outcome of every step, each once."""
+        return sorted(outcome.step for outcome in self.steps.values()) == list(range(len(self.steps)))
+
+    def begins_anew(self, stamp_ns: int, outcome: Outcome) -> bool:
+        """Whether the first outcome of an episode of this number is that of another life of the simulator."""
+        return outcome.step == 0 and (len(self.steps) > 1 or stamp_ns not in self.steps)
 
     def is_whole(self, expected: frozenset[str]) -> bool:
         """Over, with something of each expected topic, and nothing of it is still on its way."""
         acted = len(self.steps) - 1
-        if not self.over or COMMAND not in self.seen or self.whole_steps() < acted or not expected <= self.seen.keys():
+        if not self.over or COMMAND not in self.seen or not self.is_gapless():
+            return False
+        if self.whole_steps() < acted or not expected <= self.seen.keys():
             return False
         others = (t for t in self.seen if t in RECORDED and t not in ANSWERS and t not in OBSERVED)
         side = [t for t in others if 0 not in self.seen[t]]  # calibration; commands of a hand that are not just "now"
@@ -144,9 +154,11 @@ class EpisodeRecorder:
 
     def stop(self) -> None:
         """Close what is over, drop what is not."""
-        self._finish()
-        self._abort()
-        self._hold_only([])
+        try:
+            self._finish()
+        finally:
+            self._abort()
+            self._hold_only([])
 
     def _decoded(self, message: Raw) -> Outcome | None:
         try:
@@ -158,6 +170,8 @@ class EpisodeRecorder:
     def _take_outcome(self, message: Raw, outcome: Outcome, ready: bool) -> None:
         if self._open is not None and outcome.episode != self._open.number:
             self._abort()  # sim/reset: the new number is all that says so
+        elif self._open is not None and self._open.steps and self._open.begins_anew(message.stamp_ns, outcome):
+            self._abort()  # the simulator was started again
         if self._open is not None and outcome.step == 1:
             self._finish()
         if self._open is None and not self._begin(outcome, message.received_ns, ready):

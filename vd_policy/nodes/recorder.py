@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
 from vd_policy.arm.spec import load_robot
-from vd_policy.base.errors import BadInput
+from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.files import storage_errors
 from vd_policy.base.settings import setting
 from vd_policy.demos.info import EpisodeInfo
@@ -216,6 +217,11 @@ class RecorderNode(Node):
         try:
             while (action := self._queue.get()) is not None:
                 action()
+        except VdPolicyError:
+            with suppress(VdPolicyError):  # one more may follow from the first
+                self._recorder.stop()  # what is whole stays
+            raise
+        else:
             self._recorder.stop()
         finally:
             self._queue.close()

@@ -12,8 +12,8 @@ from vd_policy.demos.storage import check_space, next_index
 from vd_policy.demos.writer import EpisodeWriter
 from vd_policy.nodes.raw import Latched, Raw, write
 
-CHECK_BYTES = 64e6
-"""How much is written between two looks at the free space."""
+CHECK_BYTES, CHECK_NS = 64e6, 1_000_000_000
+"""How much is written, and the time that passes, between two looks at the free space."""
 
 
 class SessionRecorder:
@@ -38,7 +38,7 @@ class SessionRecorder:
         self._directory, self._info, self._min_free_bytes, self._compress = directory, info, min_free_bytes, compress
         self._target_episodes = episodes
         self._writer: EpisodeWriter | None = None
-        self._unchecked = 0
+        self._unchecked, self._checked_ns = 0, 0
         self._latched = Latched()
 
     @property
@@ -55,10 +55,9 @@ class SessionRecorder:
             self._begin(message.received_ns)
             if message.latched:
                 return  # written with the other latched ones
-        assert self._writer is not None
-        write(self._writer, message)
+        self._write(message)
         self.counts["messages"] += 1
-        self._check_space(len(message.cdr))
+        self._check_space(len(message.cdr), message.received_ns)
 
     def stop(self) -> None:
         """Close the open bag and keep it."""
@@ -67,18 +66,26 @@ class SessionRecorder:
             writer.close()
             self.counts["episodes"] += 1
 
+    def _write(self, message: Raw) -> None:
+        assert self._writer is not None
+        try:
+            write(self._writer, message)
+        except VdPolicyError:
+            self._writer = None  # what it wrote is left to `recover`
+            raise
+
     def _begin(self, received_ns: int) -> None:
         check_space(self._directory, self._min_free_bytes)
         index = next_index(self._directory)
         info = replace(self._info, sequence=index)
-        self._writer = EpisodeWriter(self._directory, index, info, compress=self._compress)
+        self._writer = EpisodeWriter(self._directory, index, info, compress=self._compress, keep=True)
         self._latched.repeat(self._writer, received_ns)
 
-    def _check_space(self, written: int) -> None:
+    def _check_space(self, written: int, now_ns: int) -> None:
         self._unchecked += written
-        if self._unchecked < CHECK_BYTES:
+        if self._unchecked < CHECK_BYTES and now_ns - self._checked_ns < CHECK_NS:
             return
-        self._unchecked = 0
+        self._unchecked, self._checked_ns = 0, now_ns
         try:
             check_space(self._directory, self._min_free_bytes)
         except VdPolicyError:
