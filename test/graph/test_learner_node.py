@@ -164,6 +164,22 @@ def test_a_stopped_learner_saves_and_a_resumed_one_goes_on_from_there(
     hub.send(*second, version=hub.versions[-1])
     assert resumed.wait() == 0, resumed.output
     assert len(read_csv(load_metrics(tmp_path / "out"))) == 2
+    finished = ros.start("learner", resume=True, updates=2, **options)
+    assert finished.wait() == 0 and len(read_csv(load_metrics(tmp_path / "out"))) == 2, finished.output
+
+
+def test_what_was_saved_before_the_first_update_can_be_resumed(
+    ros: RosGraph, tmp_path: Path, run: str, recipe: str, episodes: list[Episode]
+) -> None:
+    options = {"run": run, "out": str(tmp_path / "out"), "recipe": recipe}
+    learner = ros.start("learner", **options)
+    assert ros.probe.call("learner/save").success
+    learner.kill()
+    resumed = ros.start("learner", resume=True, updates=1, **options)
+    hub = Hub(ros.probe)
+    ros.wait_for(lambda: hub.versions, "the resumed learner's weights")
+    hub.send(*batches(episodes)[0], version=hub.versions[-1])
+    assert resumed.wait() == 0, resumed.output
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -20,6 +22,7 @@ from vd_policy.demos.demonstrate import DemonstrationSettings
 from vd_policy.graph.nodes import graph
 from vd_policy.graph.options import OPTIONS, DemonstrateOptions, DeployOptions, SimOptions, TrainOptions
 from vd_policy.graph.process import NodeSpec, given
+from vd_policy.messages.topics import OUTCOME
 from vd_policy.nodes.expert import ExpertNodeSettings
 from vd_policy.nodes.gripper import GripperSettings
 from vd_policy.nodes.learner import LearnerSettings
@@ -80,6 +83,40 @@ def test_rollouts_reach_the_learner_and_the_policy_takes_its_weights_between_two
     out = load_run(tmp_path / "out")
     assert out.manifest["weight_version"] >= swapped[-1]
     assert (out.spec.image_height, out.spec.image_width) == (16, 16)
+    assert "Traceback" not in process.output
+
+
+def nodes_of(process: Any) -> list[int]:
+    """The processes that `up` says it started."""
+    return [int(found[1]) for line in process.lines if (found := re.search(r"started \(pid=(\d+)\)", line))]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_no_node_outlives_the_command_that_started_it(ros: RosGraph, number: int) -> None:
+    """A terminal that is closed, and a command that is killed: nobody is left to stop the nodes."""
+    process = ros.run("up", up("sim", "--image-height", "16", "--image-width", "16"))
+    ros.wait_for(lambda: ros.probe.node.count_publishers(OUTCOME), "the sim")
+    (node,) = nodes_of(process)
+    process.send(number)
+    process.process.wait(60)
+    ros.wait_for(lambda: not alive(node), "the sim to end")
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_signal_while_the_nodes_are_being_started_ends_them_all(ros: RosGraph, tmp_path: Path, after: int) -> None:
+    process = ros.run("up", up("demonstrate", "--out", str(tmp_path / "demos"), "--image-height", "16"))
+    ros.wait_for(lambda: len(nodes_of(process)) >= after or not process.running, "the first nodes")
+    process.send(signal.SIGINT)
+    assert process.wait() == 0, process.output
+    assert len(nodes_of(process)) == 4 and not any(map(alive, nodes_of(process)))
     assert "Traceback" not in process.output
 
 

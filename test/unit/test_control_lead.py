@@ -37,6 +37,28 @@ def test_what_was_sent_before_a_learner_came_or_restarted_does_not_count() -> No
     assert lead.steps == 0
 
 
+def test_a_learner_that_died_before_it_had_collected_anything_leaves_no_lead_to_the_next() -> None:
+    lead = Lead(400)
+    lead.collect(0, "first")
+    lead.send(400)
+    assert lead.exhausted
+    lead.collect(0, "second")
+    assert lead.steps == 0 and not lead.exhausted
+
+
+def test_a_learner_that_learns_from_more_at_once_is_not_waited_for_before_it_has_that() -> None:
+    lead = Lead(400)
+    lead.collect(0, "life", batch_steps=1000)
+    lead.send(1999)
+    assert not lead.exhausted
+    lead.send(1)
+    assert lead.exhausted
+    never = Lead(0)
+    never.collect(0, "life", batch_steps=1000)
+    never.send(5000)
+    assert not never.exhausted
+
+
 def test_a_policy_that_joins_a_learner_at_work_starts_without_a_lead() -> None:
     lead = Lead(100)
     lead.collect(7000)

@@ -50,6 +50,19 @@ def test_joints_in_a_drivers_terms_are_read_back_in_the_arms(tmp_path):
     assert heard[f"/{JOINT_STATES}"].position[0] == pytest.approx(0.7 - made.q[-1][0])
 
 
+def test_a_joint_that_a_driver_may_wrap_is_read_near_home_and_goes_the_short_way(tmp_path):
+    path, made = write_episode(tmp_path, info=replace(INFO, around_rad={"elbow": 6.0}))
+    recording, episode = read_recording(path), read_episode(path)
+    q = np.stack(list(recording.q.values()))
+    assert np.array_equal(q[:, 0], made.q[:, 0])
+    assert np.abs(q[:, 1] - 6.0).max() <= np.pi
+    assert np.allclose(np.sin(q[:, 1]), np.sin(made.q[:, 1])) and np.allclose(np.cos(q[:, 1]), np.cos(made.q[:, 1]))
+    way = made.label - made.q[:-1]
+    short = np.remainder(way + np.pi, 2 * np.pi) - np.pi
+    expected = np.stack([way[:, 0], short[:, 1]], axis=1) / INFO.max_step_rad
+    assert np.allclose(episode.label, expected, atol=1e-5)
+
+
 def test_serialised_and_typed_writing_give_the_same_bag(tmp_path):
     typed, made = write_episode(tmp_path / "typed")
     with EpisodeWriter(tmp_path / "raw", 0, INFO) as writer, open_bag(typed) as bag:

@@ -135,6 +135,16 @@ def test_a_foreign_bag_in_any_storage_becomes_pairs(tmp_path, storage, mode):
     assert inspect(tmp_path).all_problems == []
 
 
+def test_a_joint_that_the_driver_wraps_in_the_middle_of_a_bag_goes_the_short_way(tmp_path):
+    record(tmp_path / "pouring", storage=StoragePlugin.MCAP, mode=CompressionMode.NONE)
+    (tmp_path / MAP_FILE).write_text(as_yaml({**MAP, "around_rad": {"j2": -2.5}}))
+    data, turned = Dataset(tmp_path), 2 * np.arange(10) / 10
+    elbow = np.where(turned > np.pi - 2.5, turned - 2 * np.pi, turned)
+    assert elbow.min() < -4 < 0 < elbow.max()
+    assert np.allclose(data.q[:, 0], elbow, atol=1e-6)
+    assert np.allclose(data.label, [[1.0, 0.5]] * 10, atol=1e-5)
+
+
 def test_a_split_bag_is_read_through(tmp_path):
     record(tmp_path / "demos" / "pouring", storage=StoragePlugin.MCAP, mode=CompressionMode.NONE)
     split(tmp_path / "demos" / "pouring")

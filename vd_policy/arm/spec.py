@@ -47,6 +47,11 @@ class RobotSpec:
     def __len__(self) -> int:
         return len(self.joints)
 
+    @property
+    def around_rad(self) -> dict[str, float]:
+        """Joints that turn without end and their angle at home [rad], near which a network knows them."""
+        return {j: home for j, home, turns in zip(self.joints, self.home_rad, self.continuous) if turns}
+
 
 def load_robot(name_or_path: str = "j2n6s300") -> RobotSpec:
     """The robot of ``config/robots/<name>.yaml``, or of a YAML file by path.

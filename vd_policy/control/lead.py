@@ -16,7 +16,8 @@ class Lead:
     """
 
     def __init__(self, limit_steps: int) -> None:
-        self._limit = limit_steps
+        self._least = self._limit = limit_steps
+        self._life = ""
         self._lock = threading.Lock()
         self._sent = 0
         self._origin: int | None = None
@@ -27,16 +28,21 @@ class Lead:
         with self._lock:
             self._sent += steps
 
-    def collect(self, total: int) -> None:
+    def collect(self, total: int, life: str = "", batch_steps: int = 0) -> None:
         """The learner says how many of this policy's steps it has collected in its life.
 
-        Its first word, and a smaller total, which is that of another life, count from here: what went out before is
-        either collected or lost.
+        Its first word, and that of another life, count from here: what went out before is either collected or lost.
+
+        Args:
+            life: names the learner's process; where it does not say, a smaller total is another life.
+            batch_steps: how many it learns from at once: the policy may be ahead by twice as many, or it would wait for
+                an update that waits for it.
         """
         with self._lock:
-            if self._origin is None or total < self._collected:
+            if self._origin is None or life != self._life or total < self._collected:
                 self._origin = self._sent - total
-            self._collected = total
+            self._collected, self._life = total, life
+            self._limit = max(self._least, 2 * batch_steps) if self._least else 0
 
     @property
     def steps(self) -> int:

@@ -44,6 +44,9 @@ class ForeignMap:
     )
     signs: dict[str, float] = setting(factory=dict, help="-1 for a joint (the bag's name) that counts the other way")
     offsets_rad: dict[str, float] = setting(factory=dict, help="added to a joint after its sign [rad]")
+    around_rad: dict[str, float] = setting(
+        factory=dict, help="a joint (the bag's name) that turns without end is read within half a turn of this [rad]"
+    )
     image_height: int = setting(0, "images are scaled to this height [px]; 0 keeps theirs", minimum=0, maximum=4096)
     image_width: int = setting(0, "images are scaled to this width [px]; 0 keeps theirs", minimum=0, maximum=4096)
     fit: str = setting("crop", "scaled images: cropped to the new aspect ratio first, or stretched", choices=FITS)
@@ -65,6 +68,8 @@ def read_foreign(path: Path, mapping: ForeignMap) -> Recording:
     """
     info = EpisodeInfo(task=mapping.task, robot=mapping.robot, joints=tuple(mapping.joints.values()),
                        max_step_rad=mapping.max_step_rad, period_s=1 / mapping.rate_hz, horizon=10**9, source=path.name,
+                       around_rad={mapping.joints[name]: angle for name, angle in mapping.around_rad.items()
+                                   if name in mapping.joints},
                        software="foreign")  # fmt: skip
     recording = Recording(path, info)
     ticker = _Ticker(recording, mapping)
@@ -83,7 +88,7 @@ class _Ticker:
 
     def __init__(self, to: Recording, mapping: ForeignMap) -> None:
         self._to, self._mapping = to, mapping
-        self._joints = JointReader(list(mapping.joints), mapping.signs, mapping.offsets_rad)
+        self._joints = JointReader(list(mapping.joints), mapping.signs, mapping.offsets_rad, mapping.around_rad)
         self._period_ns, self._max_age_ns = round(1e9 / mapping.rate_hz), mapping.max_age_s * 1e9
         self._latest: dict[str, RawMessage] = {}
         self._now_ns = 0
@@ -158,9 +163,10 @@ def _label(to: Recording, ticks: list[int]) -> None:
     for now, following in zip(ticks, ticks[1:]):
         if now not in to.q or following not in to.q:
             continue
-        step = float(np.abs(to.q[following] - to.q[now]).max())
+        way = to.way(to.q[now], to.q[following])
+        step = float(np.abs(way).max())
         if not step <= to.info.max_step_rad * (1 + 1e-6):
             raise UnusableEpisode("step too large", f"{to.path.name}: joint step in one decision [rad]", step,
                                   f"at most max_step_rad {to.info.max_step_rad}",
                                   f"raise max_step_rad or rate_hz in {MAP_FILE}")  # fmt: skip
-        to.label[now] = to.command[now] = to.executed[now] = to.q[following]
+        to.label[now] = to.command[now] = to.executed[now] = to.q[now] + way

@@ -36,6 +36,9 @@ class EpisodeInfo:
     driver_joints: dict[str, DriverJoint] = setting(
         factory=dict, help="joints that joint_states and the executed trajectory name or count otherwise than `joints`"
     )
+    around_rad: dict[str, float] = setting(
+        factory=dict, help="joints that a driver may wrap anywhere, and the angle that each is read near [rad]"
+    )
     software: str = setting(f"vd_policy {__version__}", help="what wrote the bag")
     schema: int = setting(SCHEMA, help="version of this format")
 

@@ -103,8 +103,13 @@ class Recording:
         if missing := [s for s in stamps if s not in targets]:
             raise UnusableEpisode(f"{what} missing", f"{self.path.name}: {what} at stamp", missing[0],
                                   f"one for each of the {len(stamps)} steps ({len(missing)} are missing)")  # fmt: skip
-        deltas = np.stack([targets[s] - self.q[s] for s in stamps])
+        deltas = self.way(np.stack([self.q[s] for s in stamps]), np.stack([targets[s] for s in stamps]))
         return (deltas / self.info.max_step_rad).astype(np.float32)
+
+    def way(self, start: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """From joint angles to others [rad], (..., J); the short way for a joint that a driver may wrap."""
+        wraps = np.array([joint in self.info.around_rad for joint in self.info.joints])
+        return np.where(wraps, np.remainder(target - start + np.pi, 2 * np.pi) - np.pi, target - start)
 
     def episode(self) -> Episode:
         """The whole episode: strict, every step has its observation, command and executed command.
@@ -176,7 +181,8 @@ class _Decoder:
 
     def __init__(self, recording: Recording) -> None:
         self._to = recording
-        self._driver = DriverJoints(recording.info.joints, recording.info.driver_joints)
+        self._driver = DriverJoints(recording.info.joints, recording.info.driver_joints,
+                                    recording.info.around_rad)  # fmt: skip
         self._joints = self._driver.reader()
         self._commanded = 0
         self._unnamed: dict[int, np.ndarray] = {}

@@ -13,6 +13,8 @@ import yaml
 
 import vd_policy
 
+STARTED_BY = "VD_POLICY_STARTED_BY"
+"""In a node's environment: the process that started it; without that it ends (`nodes/ros.py`)."""
 BOOTSTRAP_MARK = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 
 
@@ -53,7 +55,7 @@ def environment(**changes: str) -> dict[str, str]:
     The ROS wheels restart Python once with their library path and leave a mark; a child that inherits the mark without
     the path cannot import rclpy, so both go or neither.
     """
-    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    env = {**os.environ, "PYTHONUNBUFFERED": "1", STARTED_BY: str(os.getpid())}
     if BOOTSTRAP_MARK in env and not env.get("LD_LIBRARY_PATH"):
         del env[BOOTSTRAP_MARK]
     root = str(Path(vd_policy.__file__).resolve().parents[1])

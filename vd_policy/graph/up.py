@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,10 @@ from vd_policy.graph.process import NodeSpec, command, environment
 
 INTERRUPTED = tuple(signal_["rc"] for signal_ in SIGNALS.values())
 """What `up` returns when it was told to stop by SIGINT or SIGTERM: 130, 143."""
+
+PATIENCE_S = 15.0
+"""A node that was told to end is killed when it lives so much longer than honcho's own 5 s: a recorder may have to
+write what it holds, a learner to finish an update."""
 
 OnLine = Callable[[str, str], None]
 """Called with a node's name (or ``system``) and one line of its output."""
@@ -47,8 +52,9 @@ def up(name: str, options: Any = None, on_line: OnLine | None = None, *, quiet: 
 def run(nodes: list[NodeSpec], on_line: OnLine | None = None, *, quiet: bool = False) -> int:
     """`up` for any list of nodes."""
     printer = _Lines(on_line or _ignore) if on_line or quiet else Printer(sys.stdout)
-    manager = Manager(printer)
+    manager = _Manager(printer)
     with tempfile.TemporaryDirectory(prefix="vd_policy-") as folder, _signals_restored():
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))  # the terminal was closed
         for node in nodes:
             line = command(node, Path(folder) / f"{node.name}.yaml")
             # exec: the shell must not stand between a signal and the node
@@ -56,6 +62,31 @@ def run(nodes: list[NodeSpec], on_line: OnLine | None = None, *, quiet: bool = F
         manager.loop()
     code = manager.returncode
     return 128 - code if code < 0 else code
+
+
+class _Manager(Manager):
+    """A honcho manager that can be told to end while its processes are being started, and that gives them time."""
+
+    _wanted, _overdue_s = False, float("inf")
+
+    def terminate(self) -> None:
+        """Now, or as soon as all have started: honcho itself knows no process that has not said so yet."""
+        self._wanted = True
+        if super()._all_started():
+            super().terminate()
+
+    def kill(self) -> None:
+        """Called again and again once honcho's patience is at an end."""
+        now_s = time.monotonic()
+        self._overdue_s = min(self._overdue_s, now_s + PATIENCE_S)
+        if now_s >= self._overdue_s:
+            super().kill()
+
+    def _all_started(self) -> bool:
+        started = super()._all_started()
+        if started and self._wanted and not self._terminating:
+            super().terminate()
+        return bool(started)
 
 
 class _Lines:
@@ -78,7 +109,7 @@ def _ignore(_name: str, _line: str) -> None:
 
 @contextmanager
 def _signals_restored() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGHUP)}
     try:
         yield
     finally:

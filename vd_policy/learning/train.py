@@ -52,6 +52,7 @@ class Training:
         self.manifest_extra = dict(manifest_extra or {})
         self.metrics = Metrics()
         self.rl_steps = 0
+        self._is_mine = False
         before = start.manifest["env_steps"]
         self._steps_before = {"pretraining": before["pretraining"], "rl": before["rl"]}
 
@@ -68,6 +69,7 @@ class Training:
         self.collector.next_episode = state["next_episode"]
         self.rl_steps = state["rl_steps"]
         self.metrics = Metrics(load_metrics(self.out))
+        self._is_mine = True
 
     def run(self, steps: int, progress: Progress | None = None) -> None:
         """Iterate until `steps` environment steps of RL are done, those before a resume counted in.
@@ -75,8 +77,9 @@ class Training:
         Raises:
             BadInput: `out` holds a run that was not restored.
         """
-        if not self.rl_steps:
+        if not self._is_mine:
             check_free(self.out, resume=False)
+            self._is_mine = True
         unsaved = 0
         while self.rl_steps < steps:
             figures = self._iterate()

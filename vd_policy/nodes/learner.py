@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from vd_policy.nodes.diagnostics import OK, WARN, Diagnostics
 from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.rollouts import GraphCollector, Sessions, Stopped
 from vd_policy.nodes.ros import Finished, RclpyFactory, advertise, run, serve, steady_timer, subscribe
-from vd_policy.nodes.weights import COLLECTED
+from vd_policy.nodes.weights import BATCH, COLLECTED, LIFE
 from vd_policy.nodes.worker import Worker
 from vd_policy.policy.actor import Actor
 from vd_policy.policy.checkpoint import Run, load_run
@@ -57,7 +58,7 @@ class LearnerNode(Node):
         torch.set_num_threads(s.threads)
         self._diagnostics = Diagnostics(self)
         self._factory = RclpyFactory()
-        self._working = threading.Lock()
+        self._life, self._working = uuid.uuid4().hex, threading.Lock()
         self._collector = GraphCollector(self._publish, self._working)
         self._training = self._prepared(self._start())
         self._sessions = Sessions(self.updates)
@@ -104,14 +105,17 @@ class LearnerNode(Node):
 
     def _publish(self, actor: Actor, version: int) -> None:
         policy = self._training.learner.policy
-        manifest = policy_manifest(policy, {"weight_version": version, COLLECTED: dict(self._collector.collected)})
+        told = {COLLECTED: dict(self._collector.collected), LIFE: self._life,
+                BATCH: self._training.learner.collect_steps}  # fmt: skip
+        manifest = policy_manifest(policy, {"weight_version": version, **told})
         self._weights.publish(encode_blob(self._factory, pack_weights(policy_tensors(policy), manifest)))
 
     def _train(self) -> None:
         """The training thread: iterate until told to stop, then save what has been learned."""
         with self._working:
             try:
-                self._training.run(sys.maxsize, self._iterated)
+                if not self._target_reached:  # a finished run that is resumed
+                    self._training.run(sys.maxsize, self._iterated)
             except Stopped:
                 self._save()
 

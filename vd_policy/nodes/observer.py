@@ -53,8 +53,7 @@ def driver_for(spec: ObservationSpec, settings: ObserverSettings) -> DriverJoint
     if robot.joints != tuple(spec.joints):
         raise BadInput("robot", settings.robot, "an arm with joints " + ", ".join(spec.joints) + ", as in training",
                        "deploy the run on the arm it was trained for")  # fmt: skip
-    endless = {j: home for j, home, turns in zip(robot.joints, robot.home_rad, robot.continuous) if turns}
-    return driver_of(robot, lockstep=False, around_rad=endless)
+    return driver_of(robot, lockstep=False, around_rad=robot.around_rad)
 
 
 class Observer:

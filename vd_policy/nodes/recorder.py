@@ -152,7 +152,8 @@ class RecorderNode(Node):
                            period_s=task.period_s, horizon=task.horizon, source=s.source,
                            task_changes=changes_of(task), expert_rule=s.expert_rule,
                            expert_noise_rad=s.expert_noise_rad,
-                           driver_joints={} if s.lockstep else robot.driver_joints)  # fmt: skip
+                           driver_joints={} if s.lockstep else robot.driver_joints,
+                           around_rad={} if s.lockstep else robot.around_rad)  # fmt: skip
 
     def _subscribe(self, topic: str) -> Subscription:
         depth = IMAGE_QUEUE_DEPTH if TOPICS[topic].subscribe_as_sensor else QUEUE_DEPTH

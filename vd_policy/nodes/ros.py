@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import importlib
+import os
 import signal
 import socket
 import sys
@@ -29,11 +30,14 @@ from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
 from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.graph.process import STARTED_BY
 from vd_policy.messages.topics import TOPICS, Topic
 
 LOSSLESS_DEPTH = 200
 """Queue length that outlasts the 0.2 s a lost packet can hold up a topic, at 500 messages a second. In lockstep nothing
 comes twice, and with the 10 of the table up to 23 joint states in a row were lost to the recorder."""
+LOOK_S = 1.0
+"""How often a node looks whether what started it is still there."""
 NO_LEASE_S = 1e8
 """DDS reports publishers without a lease with one of centuries."""
 
@@ -213,6 +217,8 @@ def _spin(node: Node, stop: threading.Event, on_signal: list[Callable[[], None]]
     executor.add_node(node)
     wake = node.create_guard_condition(lambda: None)
     on_signal.append(wake.trigger)
+    if starter := os.environ.get(STARTED_BY):
+        steady_timer(node, LOOK_S, lambda: _end_without(int(starter)))
     try:
         while not stop.is_set():
             executor.spin_once()
@@ -227,6 +233,17 @@ def _spin(node: Node, stop: threading.Event, on_signal: list[Callable[[], None]]
             executor.remove_node(node)
             node.destroy_node()
             executor.shutdown()
+
+
+def _end_without(process: int) -> None:
+    """End this node where a process is gone: nobody else would, were the one that started it killed."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        sys.stderr.write(f"the process that started this node ({process}) is gone\n")
+        raise Finished from None
+    except PermissionError:
+        pass
 
 
 @contextlib.contextmanager

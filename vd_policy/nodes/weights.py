@@ -20,8 +20,9 @@ from vd_policy.policy.actor import Actor
 from vd_policy.policy.gaussian import GaussianPolicy
 from vd_policy.policy.manifest import policy_from, policy_manifest, same_shape_check
 
-COLLECTED = "steps_collected"
-"""Entry of the manifest: steps of rollouts that the learner has collected in its life, by the node that acted."""
+COLLECTED, LIFE, BATCH = "steps_collected", "learner_life", "batch_steps"
+"""Entries of the manifest: steps of rollouts that the learner has collected in its life, by the node that acted; a name
+of that life; how many steps it learns from at once."""
 
 
 def policy_from_bytes(data: bytes, current: GaussianPolicy) -> tuple[GaussianPolicy, dict[str, Any]]:
@@ -48,7 +49,8 @@ class WeightsListener:
         lease_s: how soon it must be known that a learner died; 0: never.
 
     Attributes:
-        on_progress: called with the steps of this node that the learner says it has collected.
+        on_progress: called with the steps of this node that the learner says it has collected, the name of its life,
+            and the steps that it learns from at once.
         on_alive: called with the number of learners that are there, whenever it changes.
     """
 
@@ -56,7 +58,7 @@ class WeightsListener:
                  blank: Obs, diagnostics: Diagnostics, lease_s: float = 0.0) -> None:  # fmt: skip
         self._node, self._policy, self._build = node, policy, build
         self._decider, self._blank, self._diagnostics = decider, blank, diagnostics
-        self.on_progress: Callable[[int], None] = lambda steps: None
+        self.on_progress: Callable[[int, str, int], None] = lambda steps, life, batch: None
         self.on_alive: Callable[[int], None] = lambda learners: None
         self._slot: LatestSlot[bytes] = LatestSlot()
         self._subscription = subscribe(node, WEIGHTS, lambda msg: self._slot.put(decode_blob(msg)), lease_s=lease_s,
@@ -84,12 +86,13 @@ class WeightsListener:
             self._decider.warm_up(self._blank, actor)
             self._decider.offer(actor, manifest["weight_version"])
             self._diagnostics.counts["weights_accepted"] += 1
-            self._tell_progress(manifest.get(COLLECTED))
+            self._tell_progress(manifest)
 
-    def _tell_progress(self, collected: Any) -> None:
+    def _tell_progress(self, manifest: dict[str, Any]) -> None:
+        collected, life, batch = manifest.get(COLLECTED), manifest.get(LIFE, ""), manifest.get(BATCH, 0)
         steps = collected.get(self._node.get_fully_qualified_name(), 0) if isinstance(collected, dict) else None
-        if isinstance(steps, int):
-            self.on_progress(steps)
+        if isinstance(steps, int) and isinstance(life, str) and isinstance(batch, int):
+            self.on_progress(steps, life, batch)
 
     def _refuse(self, error: VdPolicyError) -> None:
         self._diagnostics.counts["weights_refused"] += 1
