@@ -11,6 +11,8 @@ from vd_policy.experiments.reproduce.arms import Arm, titles
 from vd_policy.experiments.reproduce.measure import Measure
 
 POINTS = 200
+LEGEND_CHARACTERS = 200
+"""Of a line of the legend, with 10 for each entry's mark."""
 EXPERT_LINES = {"expert": ("--", "expert, eq. 10 clipped"), "expert-literal": (":", "expert, eq. 10 as printed")}
 
 
@@ -30,7 +32,9 @@ def curve_plot(
              ylabel=measure.words, ylim=(measure.least, None))  # fmt: skip
     right.set(title="mean policy on fixed starts", xlabel="environment steps of RL", ylabel="success rate",
               ylim=(0, 1.02))  # fmt: skip
-    figure.legend(loc="outside lower center", ncols=4, fontsize="small")
+    longest = max(len(str(label)) for label in left.get_legend_handles_labels()[1])
+    columns = max(1, min(4, LEGEND_CHARACTERS // (longest + 10)))
+    figure.legend(loc="outside lower center", ncols=columns, fontsize="small")
     figure.suptitle(title)
     return figure
 
