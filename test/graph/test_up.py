@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ros_graph import RosGraph
-from trained import saved, small_policy
+from trained import saved, small_policy, turning_policy
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
@@ -155,7 +155,7 @@ def test_bad_options_are_refused_before_anything_starts(words: tuple, named: tup
     assert all(word in shown.err for word in named), shown.err
 
 
-def test_the_graphs_run_the_nodes_of_the_design(run: str) -> None:
+def test_the_graphs_run_the_nodes_of_the_design(run: str, tmp_path: Path) -> None:
     nodes = {name: [spec.name for spec in graph(name, options)] for name, options in options_of_each(run).items()}
     assert nodes == {
         "sim": ["sim"],
@@ -167,9 +167,31 @@ def test_the_graphs_run_the_nodes_of_the_design(run: str) -> None:
     grasping = DeployOptions(run=run, sim=False, task="grasp")
     assert [s.name for s in graph("deploy", grasping)] == ["policy", "gripper", "safety"]
     assert graph("deploy", grasping)[-1].parameters["gripper"] is True
-    handless = DeployOptions(run=run, sim=False, task="grasp", robot="gen3_7dof")
+    other_arm = saved(tmp_path / "gen3", turning_policy("gen3_7dof"))
+    handless = DeployOptions(run=other_arm, sim=False, task="grasp", robot="gen3_7dof")
     assert [s.name for s in graph("deploy", handless)] == ["policy", "safety"]
     assert [s.name for s in graph("deploy", DeployOptions(run=run, record="d"))][-1] == "recorder"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("deploy", {"robot": "gen3_7dof"}, "robot is 'gen3_7dof'"),
+        ("deploy", {"image_height": 64, "image_width": 64}, "image_height is 64; allowed: 16"),
+        ("train", {"rollouts": False}, "rollouts is False"),
+    ],
+)
+def test_what_could_only_wait_for_ever_is_refused(run: str, name: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        graph(name, OPTIONS[name](run=run, **options))
+
+
+def test_a_recording_that_is_added_to_has_other_cups(tmp_path: Path) -> None:
+    options = DemonstrateOptions(out=str(tmp_path), seed=3)
+    first = graph("demonstrate", options)[0].parameters["seed"]
+    (tmp_path / "episode_000004").mkdir()
+    assert first == 3 and graph("demonstrate", options)[0].parameters["seed"] != 3
+    assert graph("demonstrate", options) == graph("demonstrate", options)
 
 
 def test_every_node_knows_the_parameters_that_the_graphs_give_it(run: str) -> None:

@@ -99,7 +99,7 @@ def run(name: str, words: list[str]) -> int:
         _check_writable(args.json)
     try:
         result: Result = _needing(name, lambda: module.run(args))
-    except (VdPolicyError, KeyboardInterrupt) as error:
+    except (VdPolicyError, KeyboardInterrupt, OSError) as error:
         if args.json is not None:
             failed = Result(ok=False).as_json(name, __version__, args.seed)
             write_json(args.json, {**failed, "error": str(error) or "interrupted"})

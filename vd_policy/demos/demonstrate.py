@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -29,11 +28,12 @@ from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.files import storage_errors, write_json
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import as_dict, setting
+from vd_policy.base.workers import serve_parent, start_all
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import custom_data
 from vd_policy.demos.recording import MIN_STEPS
 from vd_policy.demos.steps import StepWriter
-from vd_policy.demos.storage import bag_paths, episode_name, next_index, unfinished_paths
+from vd_policy.demos.storage import bag_paths, episode_name, episode_paths, next_index, unfinished_paths
 from vd_policy.demos.writer import EpisodeWriter
 from vd_policy.messages.outcome import Outcome, outcome_of
 from vd_policy.sim.env import ArmEnv
@@ -189,7 +189,7 @@ def prepare(out: Path, settings: DemonstrationSettings, samples: int, seed: int,
         for leftover in unfinished_paths(out) if out.is_dir() else ():
             shutil.rmtree(leftover)
     if existing == "overwrite" and there:
-        for bag in bag_paths(out):
+        for bag in episode_paths(out):
             shutil.rmtree(bag)
     with storage_errors("recording", out):
         out.mkdir(parents=True, exist_ok=True)
@@ -250,6 +250,7 @@ def _pool(settings: DemonstrationSettings, out: Path, seed: int, workers: int) -
     else:
         context = multiprocessing.get_context("spawn")
         executor = ProcessPoolExecutor(workers, context, initializer=_start_process, initargs=arguments)
+        start_all(executor, workers)
     try:
         yield executor
     except BrokenProcessPool as error:
@@ -317,7 +318,7 @@ def _in_order(executor: Executor, out: Path, first: int, window: int) -> Generat
 
 def _remove_beyond(out: Path, last: int) -> None:
     """Remove what a killed run of more workers had made ahead."""
-    for bag in bag_paths(out):
+    for bag in episode_paths(out):
         if bag.name > episode_name(last):
             shutil.rmtree(bag)
 
@@ -424,7 +425,7 @@ def _start_worker(settings: DemonstrationSettings, out: Path, seed: int) -> None
 
 
 def _start_process(settings: DemonstrationSettings, out: Path, seed: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent lets the open episodes finish
+    serve_parent()  # which lets the open episodes finish
     _start_worker(settings, out, seed)
 
 

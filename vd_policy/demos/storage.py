@@ -42,6 +42,11 @@ def bag_paths(directory: Path) -> list[Path]:
         return sorted((p for p in found if _EPISODE.fullmatch(p.name) or _looks_like_a_bag(p)), key=_order)
 
 
+def episode_paths(directory: Path) -> list[Path]:
+    """The numbered bags under `directory`, which recordings of ours make; other bags are somebody's own."""
+    return [bag for bag in bag_paths(directory) if bag != directory and _EPISODE.fullmatch(bag.name)]
+
+
 def unfinished_paths(directory: Path) -> list[Path]:
     """The temporary directories of recordings that were never closed."""
     return sorted(p for p in Path(directory).glob(f"{TEMPORARY_PREFIX}episode_*") if p.is_dir())

@@ -17,6 +17,7 @@ import torch
 from vd_policy.base.episode import Episode
 from vd_policy.base.errors import VdPolicyError
 from vd_policy.base.seeds import Seeds
+from vd_policy.base.workers import serve_parent, start_all
 from vd_policy.experiments.interval import wilson
 from vd_policy.experiments.subject import open_subject
 from vd_policy.learning.rollout import rollout
@@ -180,10 +181,16 @@ def _in_processes(request: Request, episodes: int, workers: int, progress: Calla
     shares = [range(i, min(i + SHARE, episodes)) for i in range(0, episodes, SHARE)]
     spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     played: list[Played] = []
-    with ProcessPoolExecutor(min(workers, len(shares)), spawn, _open_here, (request,)) as pool:
-        for future in as_completed([pool.submit(_play_here, share) for share in shares]):
-            played += future.result()
-            progress(len(future.result()))
+    workers = min(workers, len(shares))
+    with ProcessPoolExecutor(workers, spawn, _open_here, (request,)) as pool:
+        start_all(pool, workers)
+        try:
+            for future in as_completed([pool.submit(_play_here, share) for share in shares]):
+                played += future.result()
+                progress(len(future.result()))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # what has been begun is a few episodes
+            raise
     return Evaluation(tuple(sorted(played, key=lambda p: p.index)))
 
 
@@ -192,6 +199,7 @@ _here: list[tuple[Request, ArmEnv, Actor]] = []
 
 
 def _open_here(request: Request) -> None:
+    serve_parent()
     torch.set_num_threads(1)
     _here.append((request, *request.open()))
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
 from vd_policy.control.latch import default_path
+from vd_policy.demos.storage import next_index
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, options_of
 from vd_policy.graph.process import NodeSpec
 from vd_policy.graph.trained import task_and_robot
@@ -41,7 +43,7 @@ def graph(name: str, options: Any = None) -> list[NodeSpec]:
 def foundation(name: str, options: Any) -> tuple[str, Any] | None:
     """The graph that this one adds to, with its options; None when it stands alone."""
     if name == "demonstrate":
-        return "sim", _part(SimOptions, options, **_recorded(options))
+        return "sim", _part(SimOptions, options, seed=_demonstration_seed(options), **_recorded(options))
     if name == "deploy" and options.sim:
         changes = _recorded(options) if options.record else {}
         return "sim", _part(SimOptions, _as_trained(options), seed=_rollout_seed(options), **changes)
@@ -85,6 +87,8 @@ def _deploy(o: DeployOptions) -> list[NodeSpec]:
 
 
 def _train(o: TrainOptions) -> list[NodeSpec]:
+    if not o.rollouts:
+        raise BadInput("rollouts", False, "true: the learner learns from them", "leave it out, or use the graph deploy")
     names = ("run", "out", "recipe", "updates", "save_every", "resume", "seed")
     return [NodeSpec("learner", {name: getattr(o, name) for name in names})]
 
@@ -135,6 +139,12 @@ def _rollout_seed(o: SimOptions) -> int:
     return Seeds(o.seed).integer("rollouts")
 
 
+def _demonstration_seed(o: DemonstrateOptions) -> int:
+    """Other cups where a recording is added to, than those that are there."""
+    there = next_index(Path(o.out))
+    return Seeds(o.seed).integer("appended", there) if there else o.seed
+
+
 def _lockstep(o: SimOptions) -> bool:
     return o.mode == "lockstep"
 
@@ -148,6 +158,11 @@ def _as_trained(o: DeployOptions) -> DeployOptions:
     spec = load_manifest(o.run)["observation"]
     size = {name: getattr(o, name) or spec[name] for name in ("image_height", "image_width")}
     task, robot = task_and_robot(o.run, o.task, o.robot)
+    if tuple(load_robot(robot).joints) != tuple(spec["joints"]):
+        raise BadInput("robot", robot, f"the arm of {o.run}, with joints {', '.join(spec['joints'])}", "leave it out")
+    for name, value in size.items():
+        if o.sim and o.resize == "refuse" and value != spec[name]:
+            raise BadInput(name, value, f"{spec[name]}, as {o.run} was trained on", "leave it out, or set resize")
     return dataclasses.replace(o, task=task, robot=robot, **size)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ from vd_policy.policy.checkpoint import MANIFEST
 
 
 def check_free(out: Path, resume: bool) -> None:
-    """Refuse to overwrite a run by accident, and to resume what is not there."""
+    """Refuse to overwrite a run by accident, to resume what is not there, and to work for what cannot be written."""
     there = (out / MANIFEST).is_file()
     if there and not resume:
         raise BadInput("--out", str(out), "a name that is not taken", "choose another one, or pass --resume to go on")
+    parent = next(p for p in out.absolute().parents if p.exists())
+    if (out.exists() and not out.is_dir()) or not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise BadInput("--out", str(out), "a name in a directory that can be written", "choose another one")
     if resume and not there:
         raise Missing("--resume", str(out), "a run directory with a checkpoint", "check --out, or leave out --resume")
 

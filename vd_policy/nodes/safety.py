@@ -78,7 +78,8 @@ class SafetyNode(Node):
         self._gate = Gate(self.settings, limits_of(self._spec, self.settings), latched)
         self._remembered = bool(latched)
         if latched:
-            self.get_logger().error(f"stopped since an earlier run: {latched}; call safety/reset to release the arm")
+            where = f", or remove {self._latch.path} while no node runs" if self._latch else ""
+            self.get_logger().error(f"stopped since an earlier run: {latched}; to release the arm call safety/reset{where}")
         self._driver = driver_of(self._spec, lockstep=self.settings.lockstep)
         self._reader = self._driver.reader()
         self._factory = RclpyFactory()

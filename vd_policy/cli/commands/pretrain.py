@@ -19,7 +19,7 @@ METHODS = ("vd", "l2", "none")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dir", type=Path, metavar="DIR", help="directory of episode bags")
-    parser.add_argument("--method", choices=METHODS, default="vd", help="regulariser; its recipe of that name (vd)")
+    parser.add_argument("--method", choices=METHODS, help="regulariser; its recipe of that name (vd)")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run directory to write")
     parser.add_argument("--recipe", metavar="NAME", help="another recipe: a name in config/recipes, or a YAML file")
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="passes over the samples (the recipe's)")
@@ -56,7 +56,9 @@ def _settings(args: argparse.Namespace) -> Any:
     from vd_policy.learning.pretrain import PretrainSettings
     from vd_policy.learning.recipe import load_recipe, parse_changes
 
-    name = args.recipe or args.method
+    if args.recipe and args.method:
+        raise BadInput("--method", args.method, "without --recipe, which says the method", "leave one of them out")
+    name = args.recipe or args.method or METHODS[0]
     changes = parse_changes(args.set)
     for option, setting in (("epochs", args.epochs), ("select_epochs", args.select_every)):
         if setting is not None:

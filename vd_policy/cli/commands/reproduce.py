@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vd_policy.base.errors import BadInput
 from vd_policy.cli.arguments import number, whole
 from vd_policy.cli.result import Result
 
@@ -65,7 +66,8 @@ def _plan(args: argparse.Namespace) -> Plan:
     from vd_policy.experiments.reproduce.plan import Sweep, make_plan, scale_of
     from vd_policy.learning.recipe import load_recipe, parse_changes
 
-    load_recipe(args.recipe)
+    if load_recipe(args.recipe).method == "pretrain":
+        raise BadInput("--recipe", args.recipe, "a recipe of RL, such as trpo or trpo_c8", "pretrain takes the others")
     changes = parse_changes(args.set) | ({} if args.steps is None else {"steps": args.steps})
     scale = replaced(scale_of(args.figure, args.scale), changes, "--set")
     seeds = [args.seed + i for i in range(args.seeds)]

@@ -23,6 +23,8 @@ from vd_policy.graph.options import OPTIONS, options_of, plain_type
 
 SHARED = "seed"
 """The option that every command has."""
+TARGETS = ("samples", "episodes", "updates")
+"""Options that say when a graph is done; one that was stopped before that was interrupted."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +93,10 @@ def options_from(args: argparse.Namespace) -> Any:
 def run(args: argparse.Namespace) -> Result:
     from vd_policy.graph.up import INTERRUPTED, up
 
-    code = up(args.graph, options_from(args))
+    options = options_from(args)
+    code = up(args.graph, options)
+    if code in INTERRUPTED and any(getattr(options, target, 0) for target in TARGETS):
+        raise KeyboardInterrupt
     if code == BadInput.exit_code:
         raise BadInput(f"up {args.graph}", "refused", "what the node's own line above says", "correct that")
     return Result(ok=code == 0 or code in INTERRUPTED, figures={"graph": args.graph, "exit_code": code})

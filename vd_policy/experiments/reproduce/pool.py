@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vd_policy.base.errors import VdPolicyError
+from vd_policy.base.workers import deaf, serve_parent
 from vd_policy.experiments.reproduce.chain import carry_out_job
 from vd_policy.experiments.reproduce.jobs import Job
 
@@ -61,7 +62,8 @@ class _Process:
         self.job = job
         self.connection, far_end = context.Pipe(duplex=False)
         self._process = context.Process(target=_serve, args=(far_end, job, root), daemon=True)
-        self._process.start()
+        with deaf():
+            self._process.start()
         far_end.close()
 
     def receive(self) -> float | str:
@@ -85,11 +87,12 @@ def _serve(connection: Connection, job: Job, root: Path) -> None:
     """The process: one job."""
     import torch
 
+    serve_parent()
     torch.set_num_threads(1)
     try:
         carry_out_job(job, root, lambda share: connection.send(float(share)))
         connection.send("")
-    except (BrokenPipeError, KeyboardInterrupt):
+    except BrokenPipeError:
         return
     except Exception as error:  # the parent turns it into one line
         connection.send(f"{type(error).__name__}: {error}")

@@ -21,6 +21,8 @@ from vd_policy.experiments.reproduce.pool import run_jobs
 
 EXPERTS = {REACH: ("expert-literal", "expert"), GRASP: ("expert",)}
 """Lines of a task's figures; eq. 10 as printed is no expert at grasping."""
+EPISODES = "episodes"
+"""In the file of the experts' figures: how many starts they are of."""
 EXPERT_IMAGE_SIZE = 8
 """The experts do not look; small images are quick."""
 
@@ -75,13 +77,15 @@ def _experts(plan: Plan, out: Path, workers: int) -> dict[str, float]:
             request = Request(name, EVALUATION_SEED, image_size=EXPERT_IMAGE_SIZE, env_options={"task": contents.task})
             found = carry_out(request, plan.scale.expert_episodes, workers=workers)
             known[name] = found.figures()[contents.measure.evaluated]
-        write_json(_experts_file(plan, out), known)
+        write_json(_experts_file(plan, out), {EPISODES: plan.scale.expert_episodes, **known})
     return known
 
 
 def _known_experts(plan: Plan, out: Path) -> dict[str, float]:
+    """Those of as many starts as the scale says; an older file does not say how many it took."""
     file = _experts_file(plan, out)
-    return json.loads(file.read_text()) if file.is_file() else {}
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    return known if known.pop(EPISODES, plan.scale.expert_episodes) == plan.scale.expert_episodes else {}
 
 
 def _experts_file(plan: Plan, out: Path) -> Path:

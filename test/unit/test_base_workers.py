@@ -1,0 +1,61 @@
+"""Worker processes: they neither outlive their parent nor take its Ctrl-C for theirs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+DEADLINE_S = 90.0
+COMMANDS = {
+    "evaluate": ["evaluate", "expert", "--episodes", "100000", "--image-size", "16", "--workers", "2"],
+    "demonstrate": ["demonstrate", "--samples", "1000000", "--image-size", "16", "--workers", "2"],
+}
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < end, what
+        os.sched_yield()
+
+
+def workers_of(pid: int) -> list[int]:
+    """Its child processes that multiprocessing started to work."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    except OSError:
+        return []
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_workers_end_with_their_command(tmp_path: Path, command: str, number: int, code: int) -> None:
+    words = COMMANDS[command] + (["--out", str(tmp_path / "bags")] if command == "demonstrate" else [])
+    process = subprocess.Popen([sys.executable, "-m", "vd_policy.cli.main", *words], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
+    wait_for(lambda: len(workers_of(process.pid)) == 2 or process.poll() is not None, "two workers")
+    workers = workers_of(process.pid)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal sends it, to all of them
+    else:
+        process.send_signal(number)
+    _, said = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == code, said
+    assert len(workers) == 2
+    assert number == signal.SIGKILL or "Traceback" not in said, said  # one in the middle of its start has to say so
+    wait_for(lambda: not any(map(is_alive, workers)), "the workers to end")
