@@ -79,7 +79,8 @@ class SafetyNode(Node):
         self._remembered = bool(latched)
         if latched:
             where = f", or remove {self._latch.path} while no node runs" if self._latch else ""
-            self.get_logger().error(f"stopped since an earlier run: {latched}; to release the arm call safety/reset{where}")
+            self.get_logger().error(f"stopped since an earlier run: {latched}; to release the arm "
+                                    f"call safety/reset{where}")  # fmt: skip
         self._driver = driver_of(self._spec, lockstep=self.settings.lockstep)
         self._reader = self._driver.reader()
         self._factory = RclpyFactory()
