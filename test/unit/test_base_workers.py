@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,13 +49,17 @@ def test_workers_end_with_their_command(tmp_path: Path, command: str, number: in
     words = COMMANDS[command] + (["--out", str(tmp_path / "bags")] if command == "demonstrate" else [])
     process = subprocess.Popen([sys.executable, "-m", "vd_policy.cli.main", *words], stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
-    wait_for(lambda: len(workers_of(process.pid)) == 2 or process.poll() is not None, "two workers")
-    workers = workers_of(process.pid)
-    if number == signal.SIGINT:
-        os.killpg(process.pid, number)  # as a terminal sends it, to all of them
-    else:
-        process.send_signal(number)
-    _, said = process.communicate(timeout=DEADLINE_S)
+    try:
+        wait_for(lambda: len(workers_of(process.pid)) == 2 or process.poll() is not None, "two workers")
+        workers = workers_of(process.pid)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal sends it, to all of them
+        else:
+            process.send_signal(number)
+        _, said = process.communicate(timeout=DEADLINE_S)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == code, said
     assert len(workers) == 2
     assert number == signal.SIGKILL or "Traceback" not in said, said  # one in the middle of its start has to say so
