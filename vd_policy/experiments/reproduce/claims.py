@@ -62,8 +62,13 @@ def sparsity_verdicts(figure: str, sparsities: Sparsities, full: int) -> list[Ve
 
 def _differences(a: Arm, b: Arm, number: Callable[[Curve], float]) -> list[float]:
     """Of the seeds that both have: demonstrations and rollouts are drawn alike."""
-    theirs = {t.job.seed: number(t.curve) for t in b.trainings}
-    return [number(t.curve) - theirs[t.job.seed] for t in a.trainings if t.job.seed in theirs]
+    return [number(mine) - number(other) for mine, other in _curves(a, b)]
+
+
+def _curves(a: Arm, b: Arm) -> list[tuple[Curve, Curve]]:
+    """Of the seeds that both have, in the order of `a`."""
+    theirs = {t.job.seed: t.curve for t in b.trainings}
+    return [(t.curve, theirs[t.job.seed]) for t in a.trainings if t.job.seed in theirs]
 
 
 def _vd_above_others(
@@ -109,9 +114,8 @@ def _fig4(
 
 def _shares(vd: Arm, l2: Arm, window: int) -> list[float]:
     """Steps of VD to where L2 ends as a share of L2's own to there, of the seeds that both have."""
-    theirs = {t.job.seed: t.curve for t in l2.trainings}
-    curves = [(t.curve, theirs[t.job.seed]) for t in vd.trainings if t.job.seed in theirs]
-    return [_steps(mine, other.final(), window) / _steps(other, other.final(), window) for mine, other in curves]
+    levels = [(mine, other, other.final()) for mine, other in _curves(vd, l2)]
+    return [_steps(mine, level, window) / _steps(other, level, window) for mine, other, level in levels]
 
 
 def _steps(curve: Curve, level: float, window: int) -> float:
@@ -193,8 +197,7 @@ def _name(arm: Arm) -> str:
 
 def _cost(a: Arm, b: Arm, level: float, window: int) -> list[float]:
     """Steps of `a` to a level as a share of those of `b`, of all seeds that both have; none where nobody got there."""
-    theirs = {t.job.seed: t.curve for t in b.trainings}
-    curves = [(t.curve, theirs[t.job.seed]) for t in a.trainings if t.job.seed in theirs]
+    curves = _curves(a, b)
     if not any(curve.steps_to(level, window) for pair in curves for curve in pair):
         return []
     return [_steps(mine, level, window) / _steps(other, level, window) for mine, other in curves]
