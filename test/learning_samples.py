@@ -10,7 +10,8 @@ import numpy as np
 from vd_policy.base.episode import Episode
 from vd_policy.base.settings import build
 from vd_policy.demos.dataset import Dataset
-from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate
+from vd_policy.demos.demonstrate import demonstrate
+from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.learning.collector import ProcessCollector
 from vd_policy.learning.pretrain import PretrainSettings
 from vd_policy.policy.actor import GaussianActor

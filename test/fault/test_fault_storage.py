@@ -25,7 +25,8 @@ from vd_policy.cli.main import main
 from vd_policy.demos import dataset as dataset_module
 from vd_policy.demos.bag import EpisodeWriter, bag_paths, next_index, read_episode, unfinished_paths
 from vd_policy.demos.dataset import Dataset
-from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate
+from vd_policy.demos.demonstrate import demonstrate
+from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.demos.factory import RosbagsFactory, to_cdr, typestore
 from vd_policy.demos.inspect import inspect
 from vd_policy.demos.reader import UnusableEpisode, custom_data, open_bag

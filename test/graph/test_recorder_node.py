@@ -12,7 +12,8 @@ import pytest
 from ros_graph import RosGraph
 
 from vd_policy.demos.bag import bag_paths, read_episode, read_recording, unfinished_paths
-from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate
+from vd_policy.demos.demonstrate import demonstrate
+from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.demos.reader import open_bag
 from vd_policy.demos.storage import bag_topic
 from vd_policy.graph.nodes import graph

@@ -14,7 +14,8 @@ from vd_policy.base.errors import BadInput
 from vd_policy.base.resources import named_or_path
 from vd_policy.cli.main import main
 from vd_policy.demos.dataset import Dataset
-from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate
+from vd_policy.demos.demonstrate import demonstrate
+from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.graph.nodes import graph
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, TrainOptions
 from vd_policy.graph.trained import task_and_robot

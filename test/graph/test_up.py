@@ -18,7 +18,7 @@ from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
 from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
-from vd_policy.demos.demonstrate import DemonstrationSettings
+from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.graph.nodes import graph
 from vd_policy.graph.options import OPTIONS, DemonstrateOptions, DeployOptions, SimOptions, TrainOptions
 from vd_policy.graph.process import NodeSpec, given

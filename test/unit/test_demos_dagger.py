@@ -16,7 +16,8 @@ from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
 from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
-from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate, make_env
+from vd_policy.demos.demonstrate import demonstrate
+from vd_policy.demos.demonstrator import DemonstrationSettings, make_env
 from vd_policy.demos.inspect import inspect
 from vd_policy.policy.checkpoint import save_run
 

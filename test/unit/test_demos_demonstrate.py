@@ -12,10 +12,13 @@ import pytest
 
 from vd_policy.arm.expert import Expert, ExpertSettings
 from vd_policy.base.errors import BadInput
+from vd_policy.base.files import lock_directory
 from vd_policy.base.seeds import Seeds
 from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
-from vd_policy.demos.demonstrate import SETTINGS_FILE, DemonstrationSettings, cuts, demonstrate, make_env
+from vd_policy.demos.demonstrate import cuts, demonstrate
+from vd_policy.demos.demonstrator import DemonstrationSettings, make_env
+from vd_policy.demos.destination import SETTINGS_FILE
 
 SETTINGS = DemonstrationSettings(image_height=16, image_width=20, noise_std_rad=0.3)
 
@@ -89,9 +92,37 @@ def test_what_another_command_appended_is_not_resumed_over(thirty, tmp_path):
     shutil.copytree(thirty, out)
     demonstrate(replace(SETTINGS, noise_std_rad=0.1), 20, out, seed=4, existing="append")
     before = content(out)
-    with pytest.raises(BadInput, match="appended by another"):
+    with pytest.raises(BadInput, match=f"appended last, from episode {len(bag_paths(thirty))} on"):
         demonstrate(SETTINGS, 60, out, seed=3, existing="resume")
     assert content(out) == before
+
+
+def test_an_interrupted_append_is_completed_to_what_it_would_have_become(thirty, tmp_path):
+    added, whole, out = replace(SETTINGS, noise_std_rad=0.1), tmp_path / "whole", tmp_path / "appended"
+    for directory in (whole, out):
+        shutil.copytree(thirty, directory)
+        demonstrate(SETTINGS, 10, directory, seed=5, existing="append")
+        demonstrate(added, 20, directory, seed=4, existing="append")
+    bags = bag_paths(out)
+    shutil.rmtree(bags[-3])
+    shutil.rmtree(bags[-1])
+    assert demonstrate(added, 20, out, seed=4, existing="resume").samples == 20
+    assert content(out) == content(whole)
+    demonstrate(added, 25, out, seed=4, existing="resume")
+    with pytest.raises(BadInput, match="at least the 25"):
+        demonstrate(added, 20, out, seed=4, existing="resume")
+
+
+def test_two_commands_do_not_record_in_one_directory_at_once(thirty, tmp_path):
+    out = tmp_path / "shared"
+    shutil.copytree(thirty, out)
+    before = content(out)
+    with lock_directory(out):
+        for existing in ("append", "resume", "overwrite"):
+            with pytest.raises(BadInput, match="wait for that one"):
+                demonstrate(SETTINGS, 30, out, seed=3, existing=existing)
+    assert content(out) == before
+    assert demonstrate(SETTINGS, 4, out, seed=3, existing="append").samples == 4
 
 
 @pytest.mark.parametrize(

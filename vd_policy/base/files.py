@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import glob
 import hashlib
 import json
@@ -89,6 +90,28 @@ def new_directory(path: Path) -> Iterator[Path]:
             _take_the_place(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+class DirectoryInUse(VdPolicyError):
+    """Another process holds the directory."""
+
+
+@contextmanager
+def lock_directory(path: Path) -> Iterator[None]:
+    """Hold `path`, which must exist, against others who do; the lock ends with its process and leaves nothing behind.
+
+    Raises:
+        DirectoryInUse: somebody else holds it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DirectoryInUse(f"{path} is in use by another process") from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _fsync_tree(directory: Path) -> None:

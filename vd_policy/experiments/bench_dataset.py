@@ -10,7 +10,8 @@ import numpy as np
 
 from vd_policy.base.seeds import Seeds
 from vd_policy.demos.dataset import Dataset
-from vd_policy.demos.demonstrate import DemonstrationSettings, demonstrate
+from vd_policy.demos.demonstrate import demonstrate
+from vd_policy.demos.demonstrator import DemonstrationSettings
 
 BATCH = 64
 

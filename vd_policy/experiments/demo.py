@@ -17,7 +17,7 @@ from vd_policy.base.resources import named_or_path
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import build, load_yaml, setting
 from vd_policy.demos.dataset import Dataset
-from vd_policy.demos.demonstrate import recorded
+from vd_policy.demos.episode_report import recorded
 from vd_policy.experiments.bench_policy import as_dense, forward_ms
 from vd_policy.experiments.evaluate import Evaluation, Request, carry_out
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, TrainOptions

@@ -20,7 +20,8 @@ from vd_policy.cli.arguments import number, whole
 from vd_policy.cli.result import Result
 
 if TYPE_CHECKING:
-    from vd_policy.demos.demonstrate import DemonstrationSettings, DemonstrationSummary
+    from vd_policy.demos.demonstrator import DemonstrationSettings
+    from vd_policy.demos.episode_report import DemonstrationSummary
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Result:
-    from vd_policy.demos.demonstrate import DemonstrationSettings
+    from vd_policy.demos.demonstrator import DemonstrationSettings
     from vd_policy.graph.trained import task_and_robot
 
     args.task, args.robot = task_and_robot(args.actor, args.task, args.robot)
@@ -93,7 +94,8 @@ def _through_the_graph(
     args: argparse.Namespace, settings: DemonstrationSettings, existing: str
 ) -> DemonstrationSummary:
     """Run sim, expert, safety and recorder until the recorder has enough."""
-    from vd_policy.demos.demonstrate import prepare, recorded, summary
+    from vd_policy.demos.destination import destination
+    from vd_policy.demos.episode_report import recorded, summary
     from vd_policy.graph.options import AS_TASK, DemonstrateOptions
     from vd_policy.graph.up import INTERRUPTED, up
     from vd_policy.graph.watch import watching
@@ -107,16 +109,17 @@ def _through_the_graph(
                                  image_width=args.image_size or AS_TASK, seed=args.seed, out=str(args.out),
                                  samples=args.samples, noise=args.noise, clip_noise=settings.clip_noise,
                                  rule=args.rule)  # fmt: skip
-    first, began = prepare(args.out, settings, args.samples, args.seed, existing), time.monotonic()
     lines: list[str] = []
-    with watching(lambda: sum(r.samples for r in recorded(args.out, first)), args.samples, "sample"):
-        code = up("demonstrate", options, on_line=lambda name, line: lines.append(f"{name}: {line}"))
-    if code in INTERRUPTED:
-        raise KeyboardInterrupt
-    if code != 0:
-        said = "; ".join(lines[-3:])
-        raise VdPolicyError(f"the graph ended with exit code {code}: {said}; whole episodes are intact in {args.out}")
-    return summary(args.out, recorded(args.out, first), time.monotonic() - began)
+    with destination(args.out, settings, args.samples, args.seed, existing) as first:
+        began = time.monotonic()
+        with watching(lambda: sum(r.samples for r in recorded(args.out, first)), args.samples, "sample"):
+            code = up("demonstrate", options, on_line=lambda name, line: lines.append(f"{name}: {line}"))
+        if code in INTERRUPTED:
+            raise KeyboardInterrupt
+        if code != 0:
+            said = f"the graph ended with exit code {code}: {'; '.join(lines[-3:])}"
+            raise VdPolicyError(f"{said}; whole episodes are intact in {args.out}")
+        return summary(args.out, recorded(args.out, first), time.monotonic() - began)
 
 
 def _result(args: argparse.Namespace, settings: DemonstrationSettings, made: DemonstrationSummary) -> Result:

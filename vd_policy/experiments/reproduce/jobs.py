@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vd_policy.demos.demonstrate import DemonstrationSettings
+from vd_policy.demos.demonstrator import DemonstrationSettings
 
 CLONED = ("vd", "l2", "none")
 """Methods of `vd_policy pretrain`."""

@@ -1,0 +1,139 @@
+"""The directory that demonstrations go to: which commands recorded in it, and what another one may do there.
+
+``demonstration.json`` holds the settings, the seed and the number of samples of the command that began the directory,
+and under `APPENDED` the same of each command that added to it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vd_policy.arm.spec import load_robot
+from vd_policy.base.errors import BadInput
+from vd_policy.base.files import DirectoryInUse, lock_directory, storage_errors, write_json
+from vd_policy.base.settings import as_dict
+from vd_policy.demos.demonstrator import DemonstrationSettings
+from vd_policy.demos.episode_report import recorded
+from vd_policy.demos.storage import episode_name, episode_paths, next_index, unfinished_paths
+from vd_policy.sim.tasks import load_task
+
+SETTINGS_FILE = "demonstration.json"
+APPENDED, FIRST = "appended", "first"
+"""In `SETTINGS_FILE`: what was appended, and the number of the first episode of each."""
+EXISTING = ("refuse", "append", "resume", "overwrite")
+
+
+@contextmanager
+def destination(out: Path, settings: DemonstrationSettings, samples: int, seed: int, existing: str) -> Iterator[int]:
+    """Ready the directory as `existing` says, and keep other commands out of it; gives the first episode to make.
+
+    Args:
+        out: the directory.
+        settings, samples, seed: what will be recorded.
+        existing: what to do with episodes that are there: ``refuse``, ``append``, ``resume`` the command that recorded
+            last, or ``overwrite``.
+
+    Raises:
+        BadInput: `out` is no directory, is being recorded in, or holds what `existing` does not allow.
+    """
+    if existing not in EXISTING:
+        raise BadInput("existing", existing, "one of " + ", ".join(EXISTING), "choose one of them")
+    if out.exists() and not out.is_dir():
+        raise BadInput("--out", str(out), "a directory", "choose another one")
+    with storage_errors("recording", out):
+        out.mkdir(parents=True, exist_ok=True)
+    try:
+        with lock_directory(out):
+            yield _prepared(out, {"seed": seed, **as_dict(settings.whole()), "samples": samples}, existing)
+    except DirectoryInUse:
+        raise BadInput("--out", str(out), "a directory that no other command records in",
+                       "wait for that one, or choose another directory") from None  # fmt: skip
+
+
+def remove_beyond(out: Path, last: int) -> None:
+    """Remove the episodes after `last`: what a killed run of more workers had made ahead."""
+    for bag in episode_paths(out):
+        if bag.name > episode_name(last):
+            shutil.rmtree(bag)
+
+
+def _prepared(out: Path, mine: dict[str, Any], existing: str) -> int:
+    there = next_index(out)
+    if there and existing == "refuse":
+        raise BadInput("--out", str(out), "a directory without episodes",
+                       "choose another one, or pass --append, --resume or --overwrite")  # fmt: skip
+    if there and existing == "append":
+        _note_appended(out, mine, there)
+        return there
+    first = _resumed(out, mine) if there and existing == "resume" else 0
+    if existing in ("resume", "overwrite"):
+        for leftover in unfinished_paths(out):
+            shutil.rmtree(leftover)
+    if existing == "overwrite":
+        for bag in episode_paths(out):
+            shutil.rmtree(bag)
+    if not (there and existing == "resume"):
+        write_json(out / SETTINGS_FILE, mine)
+    return first
+
+
+def _noted(out: Path) -> dict[str, Any] | None:
+    """What `SETTINGS_FILE` says; None where there is none that can be read."""
+    try:
+        noted = json.loads((out / SETTINGS_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    return noted if isinstance(noted, dict) else None
+
+
+def _note_appended(out: Path, mine: dict[str, Any], first: int) -> None:
+    """Remember what is added from episode `first` on; refuse pairs that no dataset would mix."""
+    theirs = _noted(out)
+    if theirs is None:
+        return
+    for key in ("image_height", "image_width"):
+        if theirs.get(key, mine[key]) != mine[key]:
+            raise BadInput(f"--append: {key}", mine[key], f"{theirs[key]}, as {out} holds",
+                           "record in another directory, or with --image-size as before")  # fmt: skip
+    if _names(theirs) != _names(mine):
+        raise BadInput("--append", " ".join(_names(mine)), f"{' '.join(_names(theirs))}, as {out} holds",
+                       "record in another directory")  # fmt: skip
+    write_json(out / SETTINGS_FILE, {**theirs, APPENDED: [*theirs.get(APPENDED, []), {FIRST: first, **mine}]})
+
+
+def _names(settings: dict[str, Any]) -> tuple[str, str]:
+    """Task and robot, whether they were given by name or as files; as they were given where that is gone."""
+    try:
+        return load_task(settings["task"]).task, load_robot(settings["robot"]).name
+    except (BadInput, KeyError):
+        return str(settings.get("task")), str(settings.get("robot"))
+
+
+def _resumed(out: Path, mine: dict[str, Any]) -> int:
+    """Check that the command which recorded last in `out` was this one; returns where it began.
+
+    It may ask for more samples than it did.
+    """
+    noted = _noted(out)
+    if noted is None:
+        raise BadInput("--resume", str(out), f"a directory with a readable {SETTINGS_FILE}",
+                       "use --append or --overwrite")  # fmt: skip
+    appended = noted.get(APPENDED, [])
+    theirs = appended[-1] if appended else noted
+    what = f"what was appended last, from episode {theirs[FIRST]} on" if appended else "the run"
+    if differing := [k for k in mine if k != "samples" and theirs.get(k) != mine[k]]:
+        key = differing[0]
+        raise BadInput(f"--resume: {key}", mine[key], f"{theirs.get(key)!r}, as {what} was begun",
+                       "repeat that command, or use --append or --overwrite")  # fmt: skip
+    first, samples = theirs.get(FIRST, 0), mine["samples"]
+    made = sum(report.samples for report in recorded(out, first))
+    if made > samples and theirs.get("samples") != samples:  # a killed run may have made more than it was asked for
+        raise BadInput("--samples", samples, f"at least the {made} that {out} holds", "ask for as many or more")
+    now = {FIRST: first, **mine}
+    write_json(out / SETTINGS_FILE, {**noted, APPENDED: [*appended[:-1], now]} if appended else mine)
+    return int(first)
