@@ -15,6 +15,7 @@ from ros_graph import RosGraph
 from trained import saved, small_policy, turning_policy
 
 from vd_policy.base.errors import BadInput
+from vd_policy.base.resources import named_or_path
 from vd_policy.base.seeds import Seeds
 from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
@@ -177,13 +178,20 @@ def test_the_graphs_run_the_nodes_of_the_design(run: str, tmp_path: Path) -> Non
     ("name", "options", "said"),
     [
         ("deploy", {"robot": "gen3_7dof"}, "robot is 'gen3_7dof'"),
-        ("deploy", {"image_height": 64, "image_width": 64}, "image_height is 64; allowed: 16"),
+        ("deploy", {"image_height": 64, "image_width": 64}, "image size is '64x64'; allowed: 16x16"),
         ("train", {"rollouts": False}, "rollouts is False"),
     ],
 )
 def test_what_could_only_wait_for_ever_is_refused(run: str, name: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(BadInput, match=said):
         graph(name, OPTIONS[name](run=run, **options))
+
+
+def test_a_task_with_another_largest_step_is_refused(run: str, tmp_path: Path) -> None:
+    slower = tmp_path / "slower.yaml"
+    slower.write_text(re.sub("max_step_rad: .*", "max_step_rad: 0.1", named_or_path("tasks", "reach").read_text()))
+    with pytest.raises(BadInput, match="max_step_rad of the task is 0.1"):
+        graph("deploy", DeployOptions(run=run, task=str(slower)))
 
 
 def test_a_recording_that_is_added_to_has_other_cups(tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ def test_a_directory_takes_the_experts_episodes_and_then_the_policys(settings, t
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"image_height": 24}, "--image-size"),
-        ({"robot": "gen3_7dof"}, "--robot"),
+        ({"image_height": 24}, "image size is .24x"),
+        ({"robot": "gen3_7dof"}, "robot is .gen3_7dof"),
         ({"actor": "nowhere"}, "nowhere"),
     ],
 )

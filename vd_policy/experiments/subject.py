@@ -56,10 +56,17 @@ class Subject:
     """None for a baseline."""
 
     def env_options(self, image_size: int | None) -> dict[str, int | None]:
-        """Image size for `ArmEnv`: what a run was trained on, or `image_size` squared for a baseline."""
-        spec = self.policy.spec if self.policy else None
-        return {"image_height": spec.image_height if spec else image_size,
-                "image_width": spec.image_width if spec else image_size}  # fmt: skip
+        """Image size for `ArmEnv`: what a run was trained on, or `image_size` squared for a baseline.
+
+        Raises:
+            BadInput: another size is asked for than a run was trained on.
+        """
+        if self.policy is None:
+            return {"image_height": image_size, "image_width": image_size}
+        spec = self.policy.spec
+        if image_size is not None:
+            spec.check_image(image_size, image_size, self.name)
+        return {"image_height": spec.image_height, "image_width": spec.image_width}
 
     def actor(self, env: ArmEnv) -> Actor:
         """The actor for one environment.

@@ -153,17 +153,14 @@ def _as_trained(o: DeployOptions) -> DeployOptions:
     """The options with the run's task, robot and image size where none are asked for."""
     if not o.run:
         raise BadInput("run", o.run, "the directory of a trained run", "give run:=DIR, or --run DIR")
-    from vd_policy.policy.checkpoint import load_manifest  # not at the top: it brings torch, a second of start-up
+    from vd_policy.policy.checkpoint import load_spec  # not at the top: it brings torch, a second of start-up
 
-    spec = load_manifest(o.run)["observation"]
-    size = {name: getattr(o, name) or spec[name] for name in ("image_height", "image_width")}
-    task, robot = task_and_robot(o.run, o.task, o.robot)
-    if tuple(load_robot(robot).joints) != tuple(spec["joints"]):
-        raise BadInput("robot", robot, f"the arm of {o.run}, with joints {', '.join(spec['joints'])}", "leave it out")
-    for name, value in size.items():
-        if o.sim and o.resize == "refuse" and value != spec[name]:
-            raise BadInput(name, value, f"{spec[name]}, as {o.run} was trained on", "leave it out, or set resize")
-    return dataclasses.replace(o, task=task, robot=robot, **size)
+    spec, (task, robot) = load_spec(o.run), task_and_robot(o.run, o.task, o.robot)
+    height, width = o.image_height or spec.image_height, o.image_width or spec.image_width
+    spec.check_arm(robot, load_robot(robot).joints, load_task(task).max_step_rad, o.run)
+    if o.sim and o.resize == "refuse":
+        spec.check_image(height, width, o.run)
+    return dataclasses.replace(o, task=task, robot=robot, image_height=height, image_width=width)
 
 
 def _part(options_class: type, options: Any, **changes: Any) -> Any:

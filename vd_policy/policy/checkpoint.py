@@ -181,6 +181,11 @@ def load_manifest(path: str | Path) -> Manifest:
     return manifest
 
 
+def load_spec(path: str | Path) -> ObservationSpec:
+    """What the policy of a run sees and does; no other file than the manifest is read."""
+    return read_manifest(load_manifest(path), str(path))[0]
+
+
 @lru_cache(maxsize=1)
 def git_revision() -> str | None:
     """The commit that the software was run from, or None outside a checkout."""
@@ -300,6 +305,7 @@ __all__ = [
     "load_manifest",
     "load_metrics",
     "load_run",
+    "load_spec",
     "load_training",
     "policy_from",
     "policy_manifest",

@@ -83,16 +83,16 @@ class ObservationSpec:
         """
         if tuple(self.joints) != tuple(joints):
             allowed = f"one with the joints of {run}: {', '.join(self.joints)}"
-            raise BadInput("--robot", robot, allowed, "choose the one it learned with")
+            raise BadInput("robot", robot, allowed, "choose the one it learned with")
         if not math.isclose(self.max_step_rad, max_step_rad, rel_tol=1e-6):
             allowed = f"{self.max_step_rad:.6g} as in {run}"
-            raise BadInput("max_step_rad of --task", max_step_rad, allowed, "choose the one it learned with")
+            raise BadInput("max_step_rad of the task", max_step_rad, allowed, "choose the one it learned with")
 
     def check_image(self, height: int, width: int, run: str) -> None:
         """Refuse images [pixels] of another size than `run` learned with: `BadInput`."""
         if (height, width) != (self.image_height, self.image_width):
             allowed = f"{self.image_height}x{self.image_width} as in {run}"
-            raise BadInput("--image-size", f"{height}x{width}", allowed, "choose the one it learned with")
+            raise BadInput("image size", f"{height}x{width}", allowed, "choose the one it learned with")
 
     def to_manifest(self) -> dict[str, Any]:
         """Plain values for `manifest.json`."""

@@ -74,10 +74,10 @@ def run(args: argparse.Namespace) -> Result:
 def _image_size(args: argparse.Namespace) -> tuple[int | None, int | None]:
     """Rows and columns: as asked for, else the actor's, else None for the task's."""
     if args.image_size is None and args.actor:
-        from vd_policy.policy.checkpoint import load_manifest
+        from vd_policy.policy.checkpoint import load_spec
 
-        observation = load_manifest(args.actor)["observation"]
-        return observation["image_height"], observation["image_width"]
+        spec = load_spec(args.actor)
+        return spec.image_height, spec.image_width
     return args.image_size, args.image_size
 
 
