@@ -10,6 +10,8 @@ from learning_samples import collector, demonstrations, tiny_policy, tiny_run
 
 from vd_policy.base.errors import BadInput
 from vd_policy.cli.main import main
+from vd_policy.demos.demonstrate import demonstrate
+from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.learning.metrics import Metrics
 from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes
 from vd_policy.learning.train import train
@@ -121,6 +123,19 @@ def test_the_commands_clone_prune_and_improve(tmp_path, capsys):
     capsys.readouterr()
     assert main([*improve, "--steps", "100"]) == 2
     assert "--resume" in capsys.readouterr().err
+
+
+def test_arrays_lie_where_they_are_asked_for_and_the_bags_stay_as_they_are(tmp_path):
+    demonstrate(DemonstrationSettings(image_height=16, image_width=16), 12, tmp_path / "bags")
+    before = sorted(tmp_path.joinpath("bags").rglob("*"))
+    tiny = "policy={mean: {conv_channels: [4], image_widths: [8], joint_widths: [8]}}"
+    words = ["pretrain", str(tmp_path / "bags"), "--epochs", "1", "--set", tiny, "--out", str(tmp_path / "vd")]
+    arrays = ["--arrays", str(tmp_path / "arrays")]
+    assert main([*words, *arrays]) == 0
+    prune = ["prune", str(tmp_path / "vd"), "--out", str(tmp_path / "pruned"), "--explore-on", str(tmp_path / "bags")]
+    assert main([*prune, *arrays]) == 0
+    assert sorted(tmp_path.joinpath("bags").rglob("*")) == before
+    assert (tmp_path / "arrays" / "rgb.bin").stat().st_size == 12 * 16 * 16 * 3
 
 
 def test_training_explores_anew_from_the_standard_deviation_asked_for(tmp_path, capsys):

@@ -212,7 +212,7 @@ def _convert(source: _Source, cache: Path, progress: Callable[[int, int], None] 
     done = _ledger(cache, source)
     if _is_prefix(done, bags, prints) and len(done) == len(bags):
         return done
-    with storage_errors("converting demonstrations", cache), _locked(cache):
+    with storage_errors("converting demonstrations (--arrays puts them elsewhere)", cache), _locked(cache):
         done = _ledger(cache, source)  # another process may have converted them while this one waited
         if not _is_prefix(done, bags, prints):
             done = []

@@ -26,6 +26,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--select-every", type=whole(0), metavar="N",
                         help="measure success every N epochs and keep the best policy (0: keep the last)")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change any recipe setting")
+    parser.add_argument("--arrays", type=Path, metavar="PATH",
+                        help="where the bags lie as arrays, for one if they are read-only (DIR/.dataset)")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN, exactly")
     parser.add_argument("--allow-changed", action="store_true", help="resume although data or settings are others")
 
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace) -> Result:
     torch.set_num_threads(1)
     settings = _settings(args)
     with ProgressBar("bag", title="reading") as bar:
-        dataset = Dataset(args.dir, progress=bar.reach)
+        dataset = Dataset(args.dir, args.arrays, progress=bar.reach)
     with ProgressBar("step", title="cloning") as bar:
         out, figures = pretrain(
             dataset, settings, args.out, seed=args.seed, resume=args.resume, allow_changed=args.allow_changed,

@@ -35,6 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--explore-on", type=Path, metavar="DIR",
         help="demonstrations on which dropout's own uncertainty becomes the policy's standard deviation",
     )  # fmt: skip
+    parser.add_argument("--arrays", type=Path, metavar="PATH", help="where they lie as arrays (DIR/.dataset)")
 
 
 def run(args: argparse.Namespace) -> Result:
@@ -49,8 +50,8 @@ def run(args: argparse.Namespace) -> Result:
     source = load_run(args.run)
     density = args.density if args.like is None else _densities(args.like)
     how = None if args.like is None else {"like": args.like.name}
-    report = prune_run(source, args.out, threshold=args.threshold, density=density, how=how,
-                       explore_on=None if args.explore_on is None else Dataset(args.explore_on))  # fmt: skip
+    explore_on = None if args.explore_on is None else Dataset(args.explore_on, args.arrays)
+    report = prune_run(source, args.out, threshold=args.threshold, density=density, how=how, explore_on=explore_on)
     before, after = forward_ms([as_dense(source.policy), load_run(args.out).policy])
     figures = {
         "run": args.out,
