@@ -9,10 +9,13 @@ import torch
 from learning_samples import collector, demonstrations, tiny_policy, tiny_run
 
 from vd_policy.base.errors import BadInput
+from vd_policy.base.resources import resource
+from vd_policy.base.settings import build
 from vd_policy.cli.main import main
 from vd_policy.demos.demonstrate import demonstrate
 from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.learning.metrics import Metrics
+from vd_policy.learning.pretrain import PretrainSettings
 from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes
 from vd_policy.learning.train import train
 from vd_policy.learning.trpo import TRPO
@@ -84,10 +87,17 @@ def test_a_trained_run_says_where_it_came_from_and_what_it_cost(tmp_path):
 
 
 def test_every_recipe_of_the_package_builds():
-    for name in ("trpo", "trpo_c8"):
-        assert isinstance(build_learner(load_recipe(name), tiny_policy()), TRPO)
-    assert build_learner(load_recipe("trpo_c8"), tiny_policy()).settings.replay_batches == 8
-    assert {load_recipe(name).settings["method"] for name in ("vd", "l2", "none")} == {"vd", "l2", "none"}
+    recipes = {file.stem: load_recipe(file.stem) for file in resource("config", "recipes").glob("*.yaml")}
+    learners = {name: build_learner(r, tiny_policy()) for name, r in recipes.items() if r.method == "trpo"}
+    assert set(learners) == {"trpo", "trpo_c8", "trpo_grasp"}
+    assert all(isinstance(learner, TRPO) for learner in learners.values())
+    assert {name: learner.settings.replay_batches for name, learner in learners.items() if "_" in name} == {
+        "trpo_c8": 8,
+        "trpo_grasp": 8,
+    }
+    cloning = {name: build(PretrainSettings, r.settings, name) for name, r in recipes.items() if r.method == "pretrain"}
+    assert {settings.method for settings in cloning.values()} == {"vd", "l2", "none"}
+    assert len(learners) + len(cloning) == len(recipes)
 
 
 def test_settings_are_changed_from_the_command_line_by_dotted_names():
