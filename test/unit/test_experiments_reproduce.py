@@ -303,6 +303,7 @@ def test_our_recipe_is_judged_by_what_each_level_costs_beside_the_papers():
         ("vd", "trpo", "literal"), ("vd", OUR_RECIPE, "literal"),
         (UNCERTAINTY, "trpo", "literal"), (UNCERTAINTY, OUR_RECIPE, "literal"),
         ("vd", "trpo", OUR_RULE), ("vd", OUR_RECIPE, OUR_RULE),
+        (UNCERTAINTY, "trpo", OUR_RULE), (UNCERTAINTY, OUR_RECIPE, OUR_RULE),
     ]  # fmt: skip
     theirs, ours = plan.clones
     assert theirs.samples == ours.samples and (theirs.noise_std_rad, ours.noise_std_rad) == (NOISE_RAD, OUR_NOISE_RAD)

@@ -157,8 +157,9 @@ def _data(contents: Contents, methods: list[str], seed: int, scale: Scale) -> li
         for samples, noise in contents.data
         for method in methods
     ]
-    if contents.ours and "vd" in methods:
-        found.append(("vd", _Data(contents.task, seed, scale.samples, OUR_NOISE_RAD, OUR_RULE)))
+    if contents.ours:
+        ours = _Data(contents.task, seed, scale.samples, OUR_NOISE_RAD, OUR_RULE)
+        found += [(method, ours) for method in methods if method in ("vd", UNCERTAINTY)]
     return found
 
 
