@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--robot", help="a name in config/robots or a YAML file (j2n6s300, or the actor's)")
     parser.add_argument("--actor", metavar="RUN", help="run whose policy acts, its means with the noise (the expert)")
     parser.add_argument("--samples", type=whole(2, 100_000_000), default=8000, metavar="N",
-                        help="state-label pairs, exactly (8000)")  # fmt: skip
+                        help="state-label pairs, exactly; with --graph the last episode is whole (8000)")  # fmt: skip
     parser.add_argument("--noise", type=number(0.0, 10.0), metavar="RAD",
                         help="standard deviation of the noise on the action (the task's)")  # fmt: skip
     parser.add_argument("--rule", choices=("clipped", "literal"), default="clipped",
