@@ -227,6 +227,27 @@ def test_replayed_batches_enter_the_surrogate_with_their_importance_ratios():
     assert figures["accepted"] == 1
 
 
+def test_the_surrogate_is_the_same_in_parts_of_any_size(monkeypatch):
+    policy = TinyPolicy()
+    learner = learner_of(policy, replay_batches=2)
+    rng = np.random.default_rng(0)
+    for iteration in range(2):
+        learner.observe(episodes_for(learner, rng, 1000 * iteration))
+        learner.update()
+    batches, parameters = list(learner._window), FlatParameters(policy)
+    advantages = [torch.randn(len(batch), generator=torch.Generator().manual_seed(len(batch))) for batch in batches]
+    found = []
+    for part in (7, len(batches[-1]), 10**6):
+        monkeypatch.setattr("vd_policy.learning.surrogate.PART", part)
+        surrogate = Surrogate(policy, parameters, batches, advantages, log_ratio_max=1.0)
+        beside = surrogate.evaluate(surrogate.start + 0.01)
+        found.append((torch.tensor([surrogate.value, *beside]), surrogate.gradient, *surrogate.newest()))
+    assert found[0][1].any() and len(found[0][2]) == len(batches[-1])
+    for other in found[1:]:
+        for a, b in zip(found[0], other):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("replay", [1, 3])
 def test_a_learner_restored_from_its_state_goes_on_to_the_bit(replay):
     def run(split: bool) -> torch.Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,19 @@ from torch import Tensor, nn
 from vd_policy.learning.batch import RolloutBatch
 from vd_policy.learning.parameters import FlatParameters
 from vd_policy.policy.gaussian import kl, log_prob
+
+PART = 100
+"""Samples of one pass through the network: their activations stay near the processor. 2000 at once take half as long
+again."""
+
+
+class _Part(NamedTuple):
+    """Some steps of a batch, as views."""
+
+    obs: dict[str, Tensor]
+    action: Tensor
+    log_prob: Tensor
+    advantage: Tensor
 
 
 class Surrogate:
@@ -40,21 +54,21 @@ class Surrogate:
     ) -> None:
         self._policy = policy
         self._parameters = parameters
-        self._batches = tuple(batches)
-        self._advantages = tuple(advantages)
+        self._parts = [part for pair in zip(batches, advantages, strict=True) for part in _parts(*pair)]
+        self._newest = -(-len(batches[-1]) // PART)
         self._log_ratio_max = log_ratio_max
-        self._count = sum(map(len, self._batches))
+        self._count = sum(map(len, batches))
         self.start = parameters.get()
         self.value = 0.0
         self.gradient = torch.zeros_like(self.start)
         self._old: list[tuple[Tensor, Tensor]] = []
-        for batch, advantage in zip(self._batches, self._advantages, strict=True):
-            self._look_at(batch, advantage)
+        for part in self._parts:
+            self._look_at(part)
 
-    def _look_at(self, batch: RolloutBatch, advantage: Tensor) -> None:
-        """Value, gradient and outputs at the start in one pass, with one batch in memory at a time."""
-        mean, std = self._policy(batch.obs)
-        gain = self._gain(mean, std, batch, advantage)
+    def _look_at(self, part: _Part) -> None:
+        """Value, gradient and outputs at the start in one pass, with one part's activations in memory at a time."""
+        mean, std = self._policy(part.obs)
+        gain = self._gain(mean, std, part)
         self.value += float(gain.detach())
         self.gradient += self._parameters.gradient(gain)
         self._old.append((mean.detach(), std.detach()))
@@ -67,16 +81,24 @@ class Surrogate:
     def evaluate(self, vector: Tensor) -> tuple[float, float]:
         """Surrogate, and mean KL divergence from the start, at `vector`."""
         gain = divergence = 0.0
-        for batch, advantage, old in zip(self._batches, self._advantages, self._old, strict=True):
-            mean, std = self.outputs(vector, batch.obs)
-            gain += float(self._gain(mean, std, batch, advantage))
+        for part, old in zip(self._parts, self._old, strict=True):
+            mean, std = self.outputs(vector, part.obs)
+            gain += float(self._gain(mean, std, part))
             divergence += float(kl(*old, mean, std).sum()) / self._count
         return gain, divergence
 
     def newest(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation at the start on the newest batch, (N, A) each."""
-        return self._old[-1]
+        means, stds = zip(*self._old[-self._newest :])
+        return torch.cat(means), torch.cat(stds)
 
-    def _gain(self, mean: Tensor, std: Tensor, batch: RolloutBatch, advantage: Tensor) -> Tensor:
-        log_ratio = log_prob(batch.action, mean, std) - batch.log_prob
-        return (log_ratio.clamp(max=self._log_ratio_max).exp() * advantage).sum() / self._count
+    def _gain(self, mean: Tensor, std: Tensor, part: _Part) -> Tensor:
+        log_ratio = log_prob(part.action, mean, std) - part.log_prob
+        return (log_ratio.clamp(max=self._log_ratio_max).exp() * part.advantage).sum() / self._count
+
+
+def _parts(batch: RolloutBatch, advantage: Tensor) -> Iterator[_Part]:
+    for start in range(0, len(batch), PART):
+        rows = slice(start, start + PART)
+        obs = {name: values[rows] for name, values in batch.obs.items()}
+        yield _Part(obs, batch.action[rows], batch.log_prob[rows], advantage[rows])
