@@ -22,7 +22,7 @@ from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.cli.main import main
-from vd_policy.demos import dataset as dataset_module
+from vd_policy.demos import arrays as arrays_module
 from vd_policy.demos.bag import EpisodeWriter, bag_paths, next_index, read_episode, unfinished_paths
 from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.demonstrate import demonstrate
@@ -150,7 +150,7 @@ def test_a_disk_that_fills_up_while_converting_keeps_what_was_converted(tmp_path
     row = 40 * 40 * 3 * 4
 
     def convert_on_a_full_disk() -> None:
-        dataset_module.COMMIT_BYTES = 0
+        arrays_module.COMMIT_BYTES = 0
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (2 * row + 100, 2 * row + 100))
         expect_clear_error(lambda: Dataset(tmp_path), tmp_path / ".dataset")

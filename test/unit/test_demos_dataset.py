@@ -13,7 +13,7 @@ import pytest
 from demo_bags import INFO, write_episode
 
 from vd_policy.base.errors import BadInput
-from vd_policy.demos import dataset as module
+from vd_policy.demos import arrays as module
 from vd_policy.demos.dataset import Dataset
 
 STEPS = (3, 5, 2, 4, 3, 6)
