@@ -23,7 +23,9 @@ def curve_plot(
     figure = matplotlib.figure.Figure(figsize=(11.0, 5.0), layout="constrained")
     left, right = figure.subplots(1, 2)
     for number, (arm, name) in enumerate(zip(arms, titles(arms))):
-        _rollouts(left, arm, f"{name} ({len(arm.trainings)} seeds)", f"C{number}", window, measure.least)
+        count = len(arm.trainings)
+        label = f"{name} ({count} seed{'s' if count > 1 else ''})"
+        _rollouts(left, arm, label, f"C{number}", window, measure.least)
         _evaluations(right, arm, f"C{number}")
     for expert, rate in experts.items():
         style, label = EXPERT_LINES[expert]
