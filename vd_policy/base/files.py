@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import glob
 import hashlib
@@ -20,6 +21,8 @@ from vd_policy.base.errors import BadInput, Missing, VdPolicyError
 
 TEMPORARY_PREFIX = ".tmp-"
 ABANDONED_S = 3600.0
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""What flock(2) says where the file system has none."""
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Of Linux's renameat2(2)."""
 
@@ -100,15 +103,24 @@ class DirectoryInUse(VdPolicyError):
 def lock_directory(path: Path) -> Iterator[None]:
     """Hold `path`, which must exist, against others who do; the lock ends with its process and leaves nothing behind.
 
+    A file system that knows no locks, as some network ones, holds nothing.
+
     Raises:
+        BadInput: `path` may not be read.
         DirectoryInUse: somebody else holds it.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError as error:
+        raise BadInput("directory", str(path), "one that you may read", f"{error.strerror}: {path}") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DirectoryInUse(f"{path} is in use by another process") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         yield
     finally:
         os.close(descriptor)
