@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 
+from vd_policy.graph.domain import Domain
 from vd_policy.graph.process import NodeSpec, command, environment
 
 DEADLINE_S = 90.0
@@ -39,26 +39,6 @@ def wait_for(condition: Callable[[], Any], what: str, deadline_s: float = DEADLI
             raise AssertionError(f"not within {deadline_s:g} s: {what}")
         pause.wait(0.01)
     return value
-
-
-class Domain:
-    """A ROS domain id that no other test on this machine holds, released by `close`."""
-
-    def __init__(self) -> None:
-        folder = Path(tempfile.gettempdir()) / f"vd_policy-domains-{os.getuid()}"
-        folder.mkdir(exist_ok=True)
-        for offset in range(100):
-            self.id = 1 + (os.getpid() + offset) % 100
-            self._lock = open(folder / str(self.id), "w")
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                self._lock.close()
-        raise AssertionError("all 100 ROS domains are taken")
-
-    def close(self) -> None:
-        self._lock.close()
 
 
 class NodeProcess:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import random
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import VdPolicyError
 from vd_policy.experiments.bench_policy import UNITS_LEFT, bench_spec, unit_masks
+from vd_policy.graph.domain import own_domain
 from vd_policy.graph.process import NodeSpec
 from vd_policy.graph.up import run
 from vd_policy.policy.checkpoint import save_run
@@ -83,19 +81,3 @@ def _measure(path: Path, size: int, backend: str, rate_hz: float, seconds: float
     figures = json.loads(out.read_text())
     out.unlink()
     return figures
-
-
-@contextmanager
-def own_domain() -> Iterator[None]:
-    """Nothing of this may reach a robot nearby."""
-    names = {"ROS_DOMAIN_ID": str(random.SystemRandom().randint(1, 100)), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(names)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -10,7 +10,7 @@ from typing import Any
 from vd_policy.base.errors import VdPolicyError
 from vd_policy.demos.bag import bag_paths
 from vd_policy.demos.reader import open_bag
-from vd_policy.experiments.bench_control import own_domain
+from vd_policy.graph.domain import own_domain
 from vd_policy.graph.process import NodeSpec
 from vd_policy.graph.up import run
 

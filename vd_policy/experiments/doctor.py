@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vd_policy.base.errors import VdPolicyError
 from vd_policy.base.resources import share_directory
-from vd_policy.base.seeds import Seeds
+from vd_policy.graph.domain import own_domain
 from vd_policy.graph.process import environment
 from vd_policy.messages.resize import OPENCV_FIX
 
@@ -162,16 +162,16 @@ def _rclpy() -> str:
 
 def _dds() -> str:
     """A message to another process and back, on localhost, away from any graph that runs here."""
-    domain = str(1 + Seeds(os.getpid()).integer("domain") % 100)
-    env = environment(ROS_DOMAIN_ID=domain, ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
     module = [sys.executable, "-m", "vd_policy.nodes.roundtrip"]
-    echo = subprocess.Popen([*module, "echo"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        ping = [*module, "ping", str(DDS_DEADLINE_S)]
-        done = subprocess.run(ping, env=env, capture_output=True, text=True, timeout=DDS_DEADLINE_S + 30)
-    finally:
-        echo.kill()
-        echo.wait()
+    with own_domain():
+        env = environment()
+        echo = subprocess.Popen([*module, "echo"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            ping = [*module, "ping", str(DDS_DEADLINE_S)]
+            done = subprocess.run(ping, env=env, capture_output=True, text=True, timeout=DDS_DEADLINE_S + 30)
+        finally:
+            echo.kill()
+            echo.wait()
     if done.returncode:
         raise _Failed(_last_line(done.stderr) or f"no answer from another process within {DDS_DEADLINE_S:.0f} s")
     return f"round trip between two processes {_last_line(done.stdout)} ms"

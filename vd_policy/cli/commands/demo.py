@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import sys
 from pathlib import Path
 
@@ -32,20 +31,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Result:
     from vd_policy.experiments.demo import Demo, DemoSettings, load_demo
     from vd_policy.experiments.demo_report import figures, text, write_page
+    from vd_policy.graph.domain import own_domain
 
     names = {field.name for field in dataclasses.fields(DemoSettings)} - {"task"}
     given = {name: value for name, value in vars(args).items() if name in names and value is not None}
-    _keep_apart()
-    result = Demo(load_demo(args.task, given), _say).run()
+    with own_domain(keep=True):
+        result = Demo(load_demo(args.task, given), _say).run()
     report = write_page(result, Path(args.out))
     return Result(ok=result.reached, figures={**figures(result), "report": report},
                   text=f"\n{text(result)}\n\nreport: {report}")  # fmt: skip
-
-
-def _keep_apart() -> None:
-    """Let the demo's nodes see each other only: a robot on this network must not hear their commands."""
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
 
 
 def _say(line: str) -> None:
