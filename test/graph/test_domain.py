@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 import rclpy
 from rclpy.context import Context
 
@@ -21,7 +22,9 @@ def test_those_that_are_held_at_once_differ():
     again.close()
 
 
-def test_a_domain_on_which_somebody_listens_is_left_alone():
+@pytest.mark.parametrize("reach", ["LOCALHOST", "SUBNET"])
+def test_a_domain_on_which_somebody_listens_is_left_alone(reach, monkeypatch):
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", reach)
     taken = Domain()
     context = Context()
     rclpy.init(context=context, domain_id=taken.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,8 @@ def test_the_real_graph_asks_for_no_more_than_the_policy_grants(ros: RosGraph, t
     for (kind, permission), ask in sides.items():
         granted = allowed(kind, permission)
         for name in sorted(nodes):
+            if permission != "request":
+                ros.wait_for(partial(ask, name, "/"), f"{name}: something to {permission}")
             asked = {found for found, _ in ask(name, "/")}
             own = {f"/{name}/transition_event"}
             assert asked - own <= granted[name], f"{name} {permission} {sorted(asked - granted[name] - own)}"
-            assert asked or permission == "request", f"{name}: nothing discovered to {permission}"

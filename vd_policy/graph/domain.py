@@ -16,6 +16,8 @@ DOMAINS = 100
 """Ids from 1 on; on Linux those above 101 would meet the ports of short-lived connections."""
 FIRST_PORT, PORTS_EACH = 7400, 250
 """Where participants listen for each other (DDSI-RTPS 9.6.2.3): domain 0's port and the distance to the next one's."""
+PARTICIPANTS = 20
+"""Of a domain that are looked for: each has a port of its own, two after the one before it."""
 
 
 class Domain:
@@ -72,10 +74,15 @@ def own_domain(*, keep: bool = False) -> Iterator[None]:
 
 
 def _is_silent(domain_id: int) -> bool:
-    """Whether no participant of a domain listens on this machine."""
+    """Whether no participant of a domain listens on this machine: on the port of all or, kept to localhost, its own."""
+    first = FIRST_PORT + PORTS_EACH * domain_id
+    return all(map(_is_free, (first, *range(first + 10, first + 10 + 2 * PARTICIPANTS, 2))))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.bind(("", FIRST_PORT + PORTS_EACH * domain_id))
+            probe.bind(("", port))
         except OSError:
             return False
     return True
