@@ -75,8 +75,8 @@ class Demonstrator:
             max_steps: record it again, ended after that many steps.
         """
         path = self._out / episode_name(index)
-        if path.exists() and max_steps is None and custom_data(path).get("reason") != CUT:
-            return EpisodeReport.of(path)
+        if path.exists() and max_steps is None and (custom := custom_data(path)).get("reason") != CUT:
+            return EpisodeReport.of(index, custom)
         shutil.rmtree(path, ignore_errors=True)
         info = self._info(index)
         with EpisodeWriter(self._out, index, info) as writer:

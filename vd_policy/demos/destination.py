@@ -34,7 +34,7 @@ def destination(out: Path, settings: DemonstrationSettings, samples: int, seed: 
 
     Args:
         out: the directory.
-        settings, samples, seed: what will be recorded.
+        settings, samples, seed: what will be recorded; the settings are whole.
         existing: what to do with episodes that are there: ``refuse``, ``append``, ``resume`` the command that recorded
             last, or ``overwrite``.
 
@@ -49,7 +49,7 @@ def destination(out: Path, settings: DemonstrationSettings, samples: int, seed: 
         out.mkdir(parents=True, exist_ok=True)
     try:
         with lock_directory(out):
-            yield _prepared(out, {"seed": seed, **as_dict(settings.whole()), "samples": samples}, existing)
+            yield _prepared(out, {"seed": seed, **as_dict(settings), "samples": samples}, existing)
     except DirectoryInUse:
         raise BadInput("--out", str(out), "a directory that no other command records in",
                        "wait for that one, or choose another directory") from None  # fmt: skip

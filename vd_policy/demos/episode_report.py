@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +26,9 @@ class EpisodeReport:
         return self.steps if self.steps >= MIN_STEPS else 0
 
     @classmethod
-    def of(cls, bag: Path) -> EpisodeReport:
-        """What a numbered bag says of itself."""
-        custom = custom_data(bag)
+    def of(cls, index: int, custom: Mapping[str, str]) -> EpisodeReport:
+        """What the bag of that number says of itself in its ``custom_data``."""
         how = custom.get("outcome")
-        index = int(bag.name.rpartition("_")[2])
         return cls(index, int(custom.get("steps", 0)), how == "success", how == "failure")
 
 
@@ -49,7 +48,8 @@ class DemonstrationSummary:
 
 def recorded(out: Path, first: int = 0) -> list[EpisodeReport]:
     """What lies in a directory, from episode `first` on, by what the bags say of themselves."""
-    return [EpisodeReport.of(bag) for bag in bag_paths(out) if bag.name >= episode_name(first)]
+    numbered = [bag for bag in bag_paths(out) if bag.name >= episode_name(first)]
+    return [EpisodeReport.of(int(bag.name.rpartition("_")[2]), custom_data(bag)) for bag in numbered]
 
 
 def summary(out: Path, reports: list[EpisodeReport], wall_s: float) -> DemonstrationSummary:
