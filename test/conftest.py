@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "graph"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Before torch is imported: results are the same to the bit only for the same number of threads."""
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell starts what is to run in the background without Ctrl-C, and the tests' processes would inherit that."""
 
 if TYPE_CHECKING:
     from deployed import Deployed

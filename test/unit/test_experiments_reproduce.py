@@ -285,6 +285,27 @@ def test_a_level_that_a_recipe_misses_in_some_seeds_counts_as_all_its_steps():
     assert found[0].outcome == NOT_REACHED
 
 
+def test_what_is_ours_may_stop_early_and_then_counts_all_steps_of_the_papers_recipe():
+    plan = make_plan("recipes", replace(scale_of("recipes", "small"), steps=20000, steps_beside=5000), seeds=[0],
+                     recipe="trpo", sweep=Sweep())  # fmt: skip
+    assert [job.steps for job in plan.trainings] == [20000, *[5000] * 7]
+
+    def course(recipe: str, seed: int, slope: float, length: int) -> Trained:
+        steps = np.arange(200, length + 1, 200)
+        job = TrainJob(replace(CLONE, seed=seed), 0.1, recipe, length, 1000, 3)
+        return Trained(job, Curve(steps, slope * steps / 200.0), [])
+
+    kinds = (("trpo", 0.41, 20000), (OUR_RECIPE, 2.0, 5000))
+    trainings = [course(recipe, s, slope, length) for s in range(5) for recipe, slope, length in kinds]
+    shares = {v.claim: v.ours for v in curve_verdicts("recipes", best_of(arms_of(trainings)), {"expert": 45.0}, 1)}
+    assert [shares[f"trpo_c8 needs at most 1/4 of trpo's samples for {level}"].mean for level in ("40.0", "45.0")] == [
+        pytest.approx(20 / 98), pytest.approx(0.23)]  # fmt: skip
+    assert shares["trpo_c8 needs at most 1/4 of trpo's samples for 50.0"].mean == pytest.approx(0.25)
+    never = [course(recipe, s, 1.0, length) for s in range(5) for recipe, _, length in kinds]
+    found = curve_verdicts("recipes", best_of(arms_of(never)), {"expert": 45.0}, 1)
+    assert found[0].ours.mean == pytest.approx(100 / 40)
+
+
 def test_our_recipe_is_judged_by_what_each_level_costs_beside_the_papers():
     def course(recipe: str, slope: float, seed: int) -> Trained:
         steps = np.arange(200, 20001, 200)

@@ -196,11 +196,17 @@ def _name(arm: Arm) -> str:
 
 
 def _cost(a: Arm, b: Arm, level: float, window: int) -> list[float]:
-    """Steps of `a` to a level as a share of those of `b`, of all seeds that both have; none where nobody got there."""
+    """Steps of `a` to a level as a share of those of `b`, of all seeds that both have; none where nobody got there.
+
+    Where `a` never got there it counts all steps of whichever went on for longer: it may have been stopped early.
+    """
     curves = _curves(a, b)
     if not any(curve.steps_to(level, window) for pair in curves for curve in pair):
         return []
-    return [_steps(mine, level, window) / _steps(other, level, window) for mine, other in curves]
+    return [
+        (mine.steps_to(level, window) or float(max(mine.steps[-1], other.steps[-1]))) / _steps(other, level, window)
+        for mine, other in curves
+    ]
 
 
 def _pairs(arms: Sequence[Arm]) -> list[Pair]:

@@ -191,7 +191,7 @@ def _markdown(
 
 def _arm_table(rows: Sequence[dict[str, Any]], measure: Measure) -> list[str]:
     labels = list(rows[0]["steps_to_level"])
-    head = ["arm", "seeds", "mean", "final", f"mean policy's {measure.words}", "its success",
+    head = ["arm", "seeds", "steps", "mean", "final", f"mean policy's {measure.words}", "its success",
             *(f"steps to {label}" for label in labels)]  # fmt: skip
     lines = [f"{measure.words.capitalize()} of the exploring policy; a level counts as reached when the smoothed curve "
              "is first there, and is given as the mean of the seeds that got there and their number.", "",
@@ -199,7 +199,7 @@ def _arm_table(rows: Sequence[dict[str, Any]], measure: Measure) -> list[str]:
     for row in rows:
         level = row[f"final_{measure.name}_of_the_mean_policy"]
         rate = row["final_success_rate_of_the_mean_policy"]
-        cells = [row["arm"], str(row["seeds"]), _spell(row[f"mean_{measure.name}"]),
+        cells = [row["arm"], str(row["seeds"]), str(row["env_steps"]), _spell(row[f"mean_{measure.name}"]),
                  _spell(row[f"final_{measure.name}"]), "-" if level is None else f"{level:.1f}",
                  "-" if rate is None else f"{rate:.2f}",
                  *(_reached(row["steps_to_level"][label]) for label in labels)]  # fmt: skip

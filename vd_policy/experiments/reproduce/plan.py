@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vd_policy.base.errors import BadInput
 from vd_policy.experiments.reproduce.jobs import (
@@ -130,7 +130,14 @@ def make_plan(
         for std in start.stds
         if contents.trains
     ]
+    if contents.beside and scale.steps_beside:
+        trainings = [t if _is_papers(t, recipe, scale) else replace(t, steps=scale.steps_beside) for t in trainings]
     return Plan(figure, scale, recipe, tuple(clones), tuple(trainings))
+
+
+def _is_papers(job: TrainJob, recipe: str, scale: Scale) -> bool:
+    """Whether nothing about a training is ours: neither RL nor its exploration nor what was shown."""
+    return job.recipe == recipe and job.method != UNCERTAINTY and job.clone.rule == scale.rule
 
 
 def _contents(figure: str) -> Contents:

@@ -20,6 +20,8 @@ class Scale:
     evaluate_every: int = setting(help="environment steps between evaluations of the mean policy", minimum=1)
     episodes: int = setting(help="starts of one evaluation", minimum=1)
     expert_episodes: int = setting(400, "starts of the experts' lines", minimum=1)
+    steps_beside: int = setting(0, "environment steps of what the figure recipes has beside the paper's; 0: as many",
+                                minimum=0)  # fmt: skip
     rule: str = setting("literal", "the demonstrating expert's eq. 10; the paper's is literal",
                         choices=("literal", "clipped"))  # fmt: skip
     hold: str = setting("epochs", "what fewer demonstrations leave as it is: the epochs of cloning, or its Adam steps",
