@@ -241,7 +241,7 @@ def test_the_surrogate_is_the_same_in_parts_of_any_size(monkeypatch):
         monkeypatch.setattr("vd_policy.learning.surrogate.PART", part)
         surrogate = Surrogate(policy, parameters, batches, advantages, log_ratio_max=1.0)
         beside = surrogate.evaluate(surrogate.start + 0.01)
-        found.append((torch.tensor([surrogate.value, *beside]), surrogate.gradient, *surrogate.newest()))
+        found.append((torch.tensor([surrogate.value, *beside]), surrogate.gradient, surrogate.newest_std()))
     assert found[0][1].any() and len(found[0][2]) == len(batches[-1])
     for other in found[1:]:
         for a, b in zip(found[0], other):

@@ -126,6 +126,22 @@ def lock_directory(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def in_turn(file: Path) -> Iterator[None]:
+    """Wait until no other process holds `file`, which is made with its directory where it is missing, and hold it.
+
+    A file system that knows no locks, as some network ones, makes nobody wait.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        yield
+
+
 def _fsync_tree(directory: Path) -> None:
     for file in sorted(directory.rglob("*")):
         if file.is_dir():

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import numpy as np
 
 from vd_policy.base.episode import Obs
 from vd_policy.base.errors import VdPolicyError
-from vd_policy.base.files import storage_errors, write_bytes, write_json
+from vd_policy.base.files import in_turn, storage_errors, write_bytes, write_json
 from vd_policy.demos.foreign import ForeignMap, read_foreign
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import UnusableEpisode
@@ -95,7 +93,7 @@ def convert(source: Source, cache: Path, progress: Callable[[int, int], None] | 
     done = _ledger(cache, source)
     if _is_prefix(done, bags, prints) and len(done) == len(bags):
         return done
-    with storage_errors("converting demonstrations (--arrays puts them elsewhere)", cache), _locked(cache):
+    with storage_errors("converting demonstrations (--arrays puts them elsewhere)", cache), in_turn(cache / "lock"):
         done = _ledger(cache, source)  # another process may have converted them while this one waited
         if not _is_prefix(done, bags, prints):
             done = []
@@ -144,15 +142,6 @@ def _files_hold(cache: Path, rows: int) -> bool:
         return all(_file(cache, n).stat().st_size >= rows * _row_bytes(*kind) for n, kind in arrays.items())
     except (OSError, ValueError, TypeError):
         return False
-
-
-@contextmanager
-def _locked(cache: Path) -> Iterator[None]:
-    """One process converts; the others wait."""
-    cache.mkdir(parents=True, exist_ok=True)
-    with open(cache / "lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 class _Arrays:

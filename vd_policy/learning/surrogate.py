@@ -87,10 +87,9 @@ class Surrogate:
             divergence += float(kl(*old, mean, std).sum()) / self._count
         return gain, divergence
 
-    def newest(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation at the start on the newest batch, (N, A) each."""
-        means, stds = zip(*self._old[-self._newest :])
-        return torch.cat(means), torch.cat(stds)
+    def newest_std(self) -> Tensor:
+        """Standard deviation at the start on the newest batch, (N, A)."""
+        return torch.cat([std for _, std in self._old[-self._newest :]])
 
     def _gain(self, mean: Tensor, std: Tensor, part: _Part) -> Tensor:
         log_ratio = log_prob(part.action, mean, std) - part.log_prob

@@ -144,7 +144,7 @@ class TRPO:
         s = self.settings
         advantages = [b.advantages(critic.values(b.features), s.gamma, s.gae_lambda) for b in self._window]
         surrogate = Surrogate(self.policy, self._parameters, self._window, _standardised(advantages), s.log_ratio_max)
-        _, std = surrogate.newest()
+        std = surrogate.newest_std()
         figures = {"entropy": float(entropy(std).mean()), "std": float(std.mean()), "accepted": 0.0, "kl": 0.0}
         figures["gradient_norm"] = float(surrogate.gradient.norm())
         step = self._trust_region_step(surrogate)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vd_policy.base.errors import BadInput
-from vd_policy.base.files import write_bytes, write_json
+from vd_policy.base.files import in_turn, write_bytes, write_json
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import build
 from vd_policy.demos.dataset import Dataset
@@ -66,8 +64,7 @@ def check_same(job: Job, root: Path) -> None:
 def carry_out_job(job: Job, root: Path, report: Report = lambda share: None) -> None:
     """Begin or go on with a job until its done-file is there."""
     place = job.place(root)
-    place.mkdir(parents=True, exist_ok=True)
-    with _locked(place):
+    with in_turn(place / ".lock"):  # a process of an earlier, killed command lives until its next report
         began = time.monotonic()
         check_same(job, root)
         write_json(place / JOB_FILE, _plain(job))
@@ -84,14 +81,6 @@ def cloned(job: CloneJob, root: Path) -> Path:
 def trained(job: TrainJob, root: Path) -> Path:
     """Where the policy of the RL phase lies, with its curve."""
     return job.place(root) / "run"
-
-
-@contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    """Wait for a process of an earlier, killed command, which lives until its next report."""
-    with open(place / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _done_file(place: Path) -> dict[str, Any]:
