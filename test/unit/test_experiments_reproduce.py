@@ -26,6 +26,7 @@ from vd_policy.experiments.reproduce.arms import arms_of, best_of, titles
 from vd_policy.experiments.reproduce.chain import carry_out_job, check_same, csv_text, read_evaluations
 from vd_policy.experiments.reproduce.claims import curve_verdicts, sparsity_verdicts
 from vd_policy.experiments.reproduce.curves import Curve, Trained, read_trained
+from vd_policy.experiments.reproduce.forecast import Forecast
 from vd_policy.experiments.reproduce.jobs import CLONED, GRASP, REACH, UNCERTAINTY, UNTRAINED, CloneJob, TrainJob
 from vd_policy.experiments.reproduce.measure import SUCCESSES
 from vd_policy.experiments.reproduce.plan import (
@@ -283,6 +284,17 @@ def test_a_level_that_a_recipe_misses_in_some_seeds_counts_as_all_its_steps():
     found = curve_verdicts("recipes", best_of(arms_of(trainings)), {"expert": 56.0}, 1)
     assert found[0].ours.values == 6 and found[0].ours.mean == pytest.approx((5 * 0.09 + 1.0) / 6)
     assert found[0].outcome == NOT_REACHED
+
+
+def test_a_figure_that_is_asked_for_more_steps_is_forecast_from_what_fewer_took(tmp_path):
+    job = TrainJob(CLONE, 0.1, "trpo", 20000, 1000, 3)
+    job.place(tmp_path).mkdir(parents=True)
+    (job.place(tmp_path) / "done.json").write_text('{"units": 5000, "seconds": 100}')
+    forecast = Forecast([job], [job], tmp_path, workers=2)
+    assert (forecast.total_s, forecast.done_s, forecast.left_s()) == (400.0, 100.0, 300.0)
+    assert job.kind != replace(job, recipe=OUR_RECIPE).kind  # which learns from its samples again and again
+    forecast.update(job, 0.3)
+    assert forecast.done_s == pytest.approx(120.0)
 
 
 def test_what_is_ours_may_stop_early_and_then_counts_all_steps_of_the_papers_recipe():

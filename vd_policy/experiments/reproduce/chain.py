@@ -45,8 +45,14 @@ Report = Callable[[float], None]
 
 def done(job: Job, root: Path) -> dict[str, Any] | None:
     """What a finished job left, or None if it has still to be done, or to go on to more steps."""
-    found = _done_file(job.place(root))
+    found = begun(job, root)
     return found if found.get("units", 0) >= job.units else None
+
+
+def begun(job: Job, root: Path) -> dict[str, Any]:
+    """What a job left when it was last finished, perhaps after fewer steps than it is to take now; empty if never."""
+    file = job.place(root) / DONE_FILE
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def check_same(job: Job, root: Path) -> None:
@@ -69,7 +75,7 @@ def carry_out_job(job: Job, root: Path, report: Report = lambda share: None) -> 
         check_same(job, root)
         write_json(place / JOB_FILE, _plain(job))
         figures = _clone(job, root, report) if isinstance(job, CloneJob) else _Course(job, root).run(report)
-        seconds = time.monotonic() - began + _done_file(place).get("seconds", 0.0)
+        seconds = time.monotonic() - began + begun(job, root).get("seconds", 0.0)
         write_json(place / DONE_FILE, {"units": job.units, "seconds": seconds, **figures})
 
 
@@ -81,12 +87,6 @@ def cloned(job: CloneJob, root: Path) -> Path:
 def trained(job: TrainJob, root: Path) -> Path:
     """Where the policy of the RL phase lies, with its curve."""
     return job.place(root) / "run"
-
-
-def _done_file(place: Path) -> dict[str, Any]:
-    """What an earlier call left when it ended, perhaps after fewer steps."""
-    file = place / DONE_FILE
-    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def _plain(job: Job) -> dict[str, Any]:

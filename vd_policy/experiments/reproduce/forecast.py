@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from vd_policy.experiments.reproduce.chain import done
+from vd_policy.experiments.reproduce.chain import begun
 from vd_policy.experiments.reproduce.jobs import CloneJob, Job, TrainJob
 from vd_policy.learning.cloning import Cloning, CloningSettings
 from vd_policy.learning.collector import ProcessCollector
@@ -28,20 +28,21 @@ class Forecast:
     """Seconds of work in all, and what is left of it.
 
     Args:
-        jobs: those that have still to be done.
-        finished: others of the same figure, whose times are known.
+        jobs: those that have still to be done, some perhaps begun: a figure may be asked for more steps.
+        known: all of the figure, those of `jobs` too: the times of what was finished tell how long the rest takes.
         root: the figure's directory.
         workers: how many run at a time.
     """
 
-    def __init__(self, jobs: Sequence[Job], finished: Iterable[Job], root: Path, workers: int) -> None:
-        rates = _rates(finished, root)
+    def __init__(self, jobs: Sequence[Job], known: Iterable[Job], root: Path, workers: int) -> None:
+        rates = _rates(known, root)
         for job in jobs:
             if job.kind not in rates:
                 rates[job.kind] = _measure(job)
         self._seconds = {job.name: rates[job.kind] * job.units for job in jobs}
-        self._first: dict[str, float] = {}
-        self._shares = dict.fromkeys(self._seconds, 0.0)
+        self._first = {job.name: begun(job, root).get("units", 0) / job.units for job in jobs}
+        self._shares = dict(self._first)
+        self._reported: set[str] = set()
         self._workers = min(workers, max(1, len(jobs)))
         self._began = time.monotonic()
 
@@ -57,7 +58,9 @@ class Forecast:
 
     def update(self, job: Job, share: float) -> None:
         """A job has got that far; where its first report says that an earlier attempt did part of it, that counts."""
-        self._first.setdefault(job.name, share)
+        if job.name not in self._reported:
+            self._reported.add(job.name)
+            self._first[job.name] = share
         self._shares[job.name] = share
 
     def left_s(self) -> float:
@@ -69,10 +72,10 @@ class Forecast:
 
 
 def _rates(jobs: Iterable[Job], root: Path) -> dict[str, float]:
-    """Seconds for a unit of work of each kind, the median over finished jobs."""
+    """Seconds for a unit of work of each kind, the median over jobs that were finished, after however few."""
     found: dict[str, list[float]] = {}
     for job in jobs:
-        if (figures := done(job, root)) is not None:
+        if figures := begun(job, root):
             found.setdefault(job.kind, []).append(figures["seconds"] / figures["units"])
     return {kind: statistics.median(values) for kind, values in found.items()}
 
@@ -104,10 +107,11 @@ def _env_step_s(job: TrainJob) -> float:
     recipe = load_recipe(job.recipe, {"critic.warmup_batches": 0})
     learner = build_learner(recipe, new_policy(_spec(job.clone), seed=0))
     with ProcessCollector(lambda: _env(job.clone), seed=0) as collector:
-        began = time.monotonic()
-        episodes = collector.collect(learner.actor(), learner.collect_steps)
-        learner.observe(episodes)
-        learner.update()
+        for _ in range(2):  # the first starts what the second finds ready
+            began = time.monotonic()
+            episodes = collector.collect(learner.actor(), learner.collect_steps)
+            learner.observe(episodes)
+            learner.update()
     return (time.monotonic() - began) / sum(map(len, episodes))
 
 

@@ -138,7 +138,8 @@ class TrainJob:
     @property
     def kind(self) -> str:
         """Jobs of one kind take alike long for a unit of work; pruned networks take less."""
-        return f"train {self.clone.task} " + ("pruned" if self.method in ("vd", UNCERTAINTY, MAGNITUDE) else "dense")
+        network = "pruned" if self.method in ("vd", UNCERTAINTY, MAGNITUDE) else "dense"
+        return f"train {self.clone.task} {network} {Path(self.recipe).stem}"
 
     def place(self, root: Path) -> Path:
         """Directory of the job under that of the figure."""
