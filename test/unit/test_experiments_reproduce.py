@@ -35,6 +35,7 @@ from vd_policy.experiments.reproduce.plan import (
     OUR_NOISE_RAD,
     OUR_RECIPE,
     OUR_RULE,
+    REUSING,
     Sweep,
     make_plan,
     scale_of,
@@ -300,7 +301,7 @@ def test_a_figure_that_is_asked_for_more_steps_is_forecast_from_what_fewer_took(
 def test_what_is_ours_may_stop_early_and_then_counts_all_steps_of_the_papers_recipe():
     plan = make_plan("recipes", replace(scale_of("recipes", "small"), steps=20000, steps_beside=5000), seeds=[0],
                      recipe="trpo", sweep=Sweep())  # fmt: skip
-    assert [job.steps for job in plan.trainings] == [20000, *[5000] * 7]
+    assert [job.steps for job in plan.trainings] == [20000, *[5000] * 11]
 
     def course(recipe: str, seed: int, slope: float, length: int) -> Trained:
         steps = np.arange(200, length + 1, 200)
@@ -310,9 +311,9 @@ def test_what_is_ours_may_stop_early_and_then_counts_all_steps_of_the_papers_rec
     kinds = (("trpo", 0.41, 20000), (OUR_RECIPE, 2.0, 5000))
     trainings = [course(recipe, s, slope, length) for s in range(5) for recipe, slope, length in kinds]
     shares = {v.claim: v.ours for v in curve_verdicts("recipes", best_of(arms_of(trainings)), {"expert": 45.0}, 1)}
-    assert [shares[f"trpo_c8 needs at most 1/4 of trpo's samples for {level}"].mean for level in ("40.0", "45.0")] == [
-        pytest.approx(20 / 98), pytest.approx(0.23)]  # fmt: skip
-    assert shares["trpo_c8 needs at most 1/4 of trpo's samples for 50.0"].mean == pytest.approx(0.25)
+    for level, share in (("40.0", 20 / 98), ("45.0", 0.23), ("50.0", 0.25)):
+        claim = f"{OUR_RECIPE} needs at most 1/4 of trpo's samples for {level}"
+        assert shares[claim].mean == pytest.approx(share)
     never = [course(recipe, s, 1.0, length) for s in range(5) for recipe, _, length in kinds]
     found = curve_verdicts("recipes", best_of(arms_of(never)), {"expert": 45.0}, 1)
     assert found[0].ours.mean == pytest.approx(100 / 40)
@@ -333,23 +334,23 @@ def test_our_recipe_is_judged_by_what_each_level_costs_beside_the_papers():
     assert found[3].ours.mean == pytest.approx(np.mean([np.ceil((70 - s) / 6) / 100 for s in range(5)]))
     plan = make_plan("recipes", scale_of("recipes", "small"), seeds=[0], recipe="trpo", sweep=Sweep())
     assert [(job.method, job.recipe, job.clone.rule) for job in plan.trainings] == [
-        ("vd", "trpo", "literal"), ("vd", OUR_RECIPE, "literal"),
-        (UNCERTAINTY, "trpo", "literal"), (UNCERTAINTY, OUR_RECIPE, "literal"),
-        ("vd", "trpo", OUR_RULE), ("vd", OUR_RECIPE, OUR_RULE),
-        (UNCERTAINTY, "trpo", OUR_RULE), (UNCERTAINTY, OUR_RECIPE, OUR_RULE),
-    ]  # fmt: skip
+        (method, recipe, rule)
+        for rule in ("literal", OUR_RULE)
+        for method in ("vd", UNCERTAINTY)
+        for recipe in ("trpo", REUSING, OUR_RECIPE)
+    ]
     theirs, ours = plan.clones
     assert theirs.samples == ours.samples and (theirs.noise_std_rad, ours.noise_std_rad) == (NOISE_RAD, OUR_NOISE_RAD)
     own = [replace(t, job=replace(t.job, initial_std=None)) for t in trainings if t.job.recipe == OUR_RECIPE]
     both = curve_verdicts("recipes", best_of(arms_of([*trainings, *own])), {"expert": 56.0}, 1)
     assert both[:6] == found and [v.ours for v in both[6:]] == [v.ours for v in found]
-    assert all("exploring by its uncertainty, trpo_c8" in v.claim for v in both[6:])
+    assert all(f"exploring by its uncertainty, {OUR_RECIPE}" in v.claim for v in both[6:])
     shown = replace(CLONE, method="vd", rule=OUR_RULE, noise_std_rad=OUR_NOISE_RAD)
     ours = [replace(t, job=replace(t.job, clone=replace(shown, seed=t.job.seed))) for t in trainings]
     arms = best_of(arms_of([*trainings, *ours]))
     named = {v.claim for v in curve_verdicts("recipes", arms, {"expert": 56.0}, 1) if "ends above" in v.claim}
-    assert named == {f"{name} ends above the expert (expert, 56.0)"
-                     for name in ("trpo_c8", "our demonstrations, trpo", "our demonstrations, trpo_c8")}  # fmt: skip
+    names = (OUR_RECIPE, "our demonstrations, trpo", f"our demonstrations, {OUR_RECIPE}")
+    assert named == {f"{name} ends above the expert (expert, 56.0)" for name in names}
     assert titles(arms)[2:] == [f"VD, noise 0.25, clipped expert, recipe {recipe}" for recipe in ("trpo", OUR_RECIPE)]
 
 

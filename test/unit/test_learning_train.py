@@ -89,11 +89,12 @@ def test_a_trained_run_says_where_it_came_from_and_what_it_cost(tmp_path):
 def test_every_recipe_of_the_package_builds():
     recipes = {file.stem: load_recipe(file.stem) for file in resource("config", "recipes").glob("*.yaml")}
     learners = {name: build_learner(r, tiny_policy()) for name, r in recipes.items() if r.method == "trpo"}
-    assert set(learners) == {"trpo", "trpo_c8", "trpo_grasp"}
+    assert set(learners) == {"trpo", "trpo_c8", "trpo_grasp", "trpo_rate"}
     assert all(isinstance(learner, TRPO) for learner in learners.values())
     assert {name: learner.settings.replay_batches for name, learner in learners.items() if "_" in name} == {
         "trpo_c8": 8,
         "trpo_grasp": 8,
+        "trpo_rate": 8,
     }
     cloning = {name: build(PretrainSettings, r.settings, name) for name, r in recipes.items() if r.method == "pretrain"}
     assert {settings.method for settings in cloning.values()} == {"vd", "l2", "none"}

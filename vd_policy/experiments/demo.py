@@ -48,7 +48,7 @@ class DemoSettings:
     initial_std: float = setting(0.1, "standard deviation that exploration starts with [actions]", minimum=0.0)
     deploy_episodes: int = setting(20, "episodes that the deployed policy is watched for", minimum=1)
     updates: int = setting(60, "TRPO updates on the policy node's rollouts", minimum=1)
-    recipe: str = setting("trpo_c8", "learning recipe: a name in config/recipes, or a YAML file")
+    recipe: str = setting("trpo_rate", "learning recipe: a name in config/recipes, or a YAML file")
     episodes: int = setting(100, "starts of each evaluation", minimum=1)
     workers: int = setting(2, "processes of an evaluation", minimum=1)
     seed: int = setting(0, "fixes every random choice outside the graph", minimum=0, maximum=MAX_SEED)

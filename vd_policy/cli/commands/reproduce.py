@@ -67,7 +67,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     from vd_policy.learning.recipe import load_recipe, parse_changes
 
     if load_recipe(args.recipe).method == "pretrain":
-        raise BadInput("--recipe", args.recipe, "a recipe of RL, such as trpo or trpo_c8", "pretrain takes the others")
+        raise BadInput("--recipe", args.recipe, "a recipe of RL, such as trpo", "pretrain takes the others")
     changes = parse_changes(args.set) | ({} if args.steps is None else {"steps": args.steps})
     scale = replaced(scale_of(args.figure, args.scale), changes, "--set")
     seeds = [args.seed + i for i in range(args.seeds)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vd_policy.learning.collector import ProcessCollector
     from vd_policy.policy.checkpoint import Run
 
-DEFAULT_RECIPE = "trpo_c8"
+DEFAULT_RECIPE = "trpo_rate"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

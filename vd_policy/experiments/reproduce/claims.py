@@ -9,7 +9,7 @@ from vd_policy.experiments.reproduce.arms import TITLES, Arm
 from vd_policy.experiments.reproduce.curves import Curve, Trained
 from vd_policy.experiments.reproduce.jobs import MAGNITUDE, UNCERTAINTY
 from vd_policy.experiments.reproduce.measure import Measure
-from vd_policy.experiments.reproduce.plan import FIGURES, FULL_SAMPLES, OUR_NOISE_RAD, OUR_RECIPE, OUR_RULE
+from vd_policy.experiments.reproduce.plan import FIGURES, FULL_SAMPLES, OUR_NOISE_RAD, OUR_RECIPE, OUR_RULE, REUSING
 from vd_policy.experiments.reproduce.verdict import Judge, Verdict
 
 COMPARABLE = 0.1
@@ -179,7 +179,7 @@ def _recipes(
 
 
 def _is_papers(arm: Arm) -> bool:
-    return arm.job.method != UNCERTAINTY and arm.job.recipe != OUR_RECIPE and not _shows_ours(arm)
+    return arm.job.method != UNCERTAINTY and arm.job.recipe not in (REUSING, OUR_RECIPE) and not _shows_ours(arm)
 
 
 def _shows_ours(arm: Arm) -> bool:

@@ -21,8 +21,10 @@ from vd_policy.learning.cloning import CloningSettings
 
 FULL_SAMPLES = 8000
 """The paper's number of demonstrations; a scale replaces it, and its halves with it."""
-OUR_RECIPE = "trpo_c8"
+OUR_RECIPE = "trpo_rate"
 """Of RL; the paper's is ``trpo``."""
+REUSING = "trpo_c8"
+"""The same but for its discount: beside ours it tells what using samples again is worth alone."""
 OUR_RULE, OUR_NOISE_RAD = "clipped", 0.25
 """Of our demonstrations; the paper's are ``literal`` and `NOISE_RAD`."""
 NOISE_RAD = 0.5
@@ -55,7 +57,7 @@ FIGURES = {
     "fig4": Contents(METHODS, ((8000, 0.5),)),
     "fig5": Contents(("vd", "l2"), ((2000, 0.5), (4000, 0.5), (8000, 0.5))),
     "fig6": Contents(("vd", "l2"), ((8000, 0.05), (8000, 0.25), (8000, 0.5))),
-    "recipes": Contents(("vd", UNCERTAINTY), ((8000, 0.5),), beside=(OUR_RECIPE,), ours=True),
+    "recipes": Contents(("vd", UNCERTAINTY), ((8000, 0.5),), beside=(REUSING, OUR_RECIPE), ours=True),
     "fig7": Contents(("vd", "l2", MAGNITUDE, "none", UNTRAINED), ((8000, GRASP_NOISE_RAD),), task=GRASP, measure=RETURN,
                      min_seeds=3),
     "table1": Contents(("vd",), ((8000, 0.5), (4000, 0.5), (2000, 0.5), (8000, 0.25), (8000, 0.05)), trains=False),
