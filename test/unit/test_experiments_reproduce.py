@@ -33,7 +33,6 @@ from vd_policy.experiments.reproduce.plan import (
     FIGURES,
     NOISE_RAD,
     OUR_NOISE_RAD,
-    OUR_RECIPE,
     OUR_RULE,
     REUSING,
     Sweep,
@@ -49,7 +48,7 @@ from vd_policy.experiments.reproduce.verdict import (
     REVERSED,
     TOO_FEW,
 )
-from vd_policy.learning.recipe import load_recipe
+from vd_policy.learning.recipe import OUR_RECIPE, load_recipe
 
 DEADLINE_S = 120.0
 TINY = {"image_size": 16, "samples": 40, "steps": 1200, "vd_epochs": 2, "epochs": 2, "evaluate_every": 400,

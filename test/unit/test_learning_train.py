@@ -16,7 +16,7 @@ from vd_policy.demos.demonstrate import demonstrate
 from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.learning.metrics import Metrics
 from vd_policy.learning.pretrain import PretrainSettings
-from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes
+from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes, recipe_of_rl
 from vd_policy.learning.train import train
 from vd_policy.learning.trpo import TRPO
 from vd_policy.policy.checkpoint import load_metrics, load_run, load_training
@@ -99,6 +99,11 @@ def test_every_recipe_of_the_package_builds():
     cloning = {name: build(PretrainSettings, r.settings, name) for name, r in recipes.items() if r.method == "pretrain"}
     assert {settings.method for settings in cloning.values()} == {"vd", "l2", "none"}
     assert len(learners) + len(cloning) == len(recipes)
+
+
+def test_a_task_is_trained_by_a_recipe_of_its_own_where_there_is_one():
+    assert {task: recipe_of_rl(task) for task in ("reach", "grasp", "stack")} == {
+        "reach": "trpo_rate", "grasp": "trpo_grasp", "stack": "trpo_rate"}  # fmt: skip
 
 
 def test_settings_are_changed_from_the_command_line_by_dotted_names():

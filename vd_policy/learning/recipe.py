@@ -10,10 +10,13 @@ from typing import Any
 import yaml
 
 from vd_policy.base.errors import BadInput
-from vd_policy.base.resources import named_or_path
+from vd_policy.base.resources import named_or_path, share_directory
 from vd_policy.base.settings import from_yaml, parse_yaml, setting
 from vd_policy.learning.learner import Learner
 from vd_policy.policy.gaussian import GaussianPolicy
+
+OUR_RECIPE = "trpo_rate"
+"""Of RL, for tasks without one of their own; the paper's is ``trpo``."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,12 @@ def load_recipe(name_or_path: str, changes: Mapping[str, Any] | None = None) -> 
     for name, value in (changes or {}).items():
         settings = _changed(settings, name.split("."), value)
     return Recipe(recipe.method, settings)
+
+
+def recipe_of_rl(task: str) -> str:
+    """The recipe to improve a policy with where none is asked for, by the name of the task's rules."""
+    its_own = f"trpo_{task}"
+    return its_own if (share_directory() / "config" / "recipes" / f"{its_own}.yaml").is_file() else OUR_RECIPE
 
 
 def parse_changes(words: list[str]) -> dict[str, Any]:

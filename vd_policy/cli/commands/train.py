@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from vd_policy.learning.collector import ProcessCollector
     from vd_policy.policy.checkpoint import Run
 
-DEFAULT_RECIPE = "trpo_rate"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory to start from")
@@ -28,8 +26,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=whole(1), required=True, metavar="N", help="environment steps in all")
     parser.add_argument("--workers", type=whole(0, 256), default=1, metavar="K", help="rollout processes (1)")
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="run directory to write")
-    parser.add_argument("--recipe", default=DEFAULT_RECIPE, metavar="NAME",
-                        help=f"a name in config/recipes, or a YAML file ({DEFAULT_RECIPE}; the paper's: trpo)")
+    parser.add_argument("--recipe", metavar="NAME", help="a name in config/recipes, or a YAML file "
+                        "(trpo_<task> where there is one, else trpo_rate; the paper's: trpo)")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change any recipe setting")
     parser.add_argument("--initial-std", type=number(1e-6, 10.0), metavar="X",
                         help="explore anew from this standard deviation in every state [actions] (the run's)")
@@ -45,14 +43,16 @@ def run(args: argparse.Namespace) -> Result:
 
     from vd_policy.base.progress import ProgressBar
     from vd_policy.graph.trained import task_and_robot
-    from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes
+    from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes, recipe_of_rl
     from vd_policy.learning.train import train
     from vd_policy.policy.checkpoint import load_run
     from vd_policy.policy.gaussian import exploring
+    from vd_policy.sim.tasks import load_task
 
     torch.set_num_threads(1)
     start = load_run(args.run)
     args.task, args.robot = task_and_robot(args.run, args.task, args.robot, allow_changed=args.allow_changed)
+    args.recipe = args.recipe or recipe_of_rl(load_task(args.task).task)
     recipe = load_recipe(args.recipe, parse_changes(args.set))
     policy, extra = _without_dropout(start)
     if args.initial_std is not None:

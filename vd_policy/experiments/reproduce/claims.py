@@ -9,8 +9,9 @@ from vd_policy.experiments.reproduce.arms import TITLES, Arm
 from vd_policy.experiments.reproduce.curves import Curve, Trained
 from vd_policy.experiments.reproduce.jobs import MAGNITUDE, UNCERTAINTY
 from vd_policy.experiments.reproduce.measure import Measure
-from vd_policy.experiments.reproduce.plan import FIGURES, FULL_SAMPLES, OUR_NOISE_RAD, OUR_RECIPE, OUR_RULE, REUSING
+from vd_policy.experiments.reproduce.plan import FIGURES, FULL_SAMPLES, OUR_NOISE_RAD, OUR_RULE, REUSING
 from vd_policy.experiments.reproduce.verdict import Judge, Verdict
+from vd_policy.learning.recipe import OUR_RECIPE
 
 COMPARABLE = 0.1
 """VD counts as comparable where it is certainly less than this share below L2."""

@@ -18,11 +18,10 @@ from vd_policy.experiments.reproduce.jobs import (
 from vd_policy.experiments.reproduce.measure import RETURN, SUCCESSES, Measure
 from vd_policy.experiments.reproduce.scale import SCALES, Scale
 from vd_policy.learning.cloning import CloningSettings
+from vd_policy.learning.recipe import OUR_RECIPE
 
 FULL_SAMPLES = 8000
 """The paper's number of demonstrations; a scale replaces it, and its halves with it."""
-OUR_RECIPE = "trpo_rate"
-"""Of RL; the paper's is ``trpo``."""
 REUSING = "trpo_c8"
 """The same but for its discount: beside ours it tells what using samples again is worth alone."""
 OUR_RULE, OUR_NOISE_RAD = "clipped", 0.25
