@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.figure
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from vd_policy.experiments.reproduce.arms import Arm, titles
 from vd_policy.experiments.reproduce.measure import Measure
 
 POINTS = 200
+TICKS = 6
+"""Of the axis of steps at most: six digits each."""
 LEGEND_CHARACTERS = 200
 """Of a line of the legend, with 10 for each entry's mark."""
 EXPERT_LINES = {"expert": ("--", "expert, eq. 10 clipped"), "expert-literal": (":", "expert, eq. 10 as printed")}
@@ -32,6 +35,8 @@ def curve_plot(
         left.axhline(rate, color="black", linestyle=style, linewidth=1, label=label)
     left.set(title=f"exploring policy, mean of {window} iterations", xlabel="environment steps of RL",
              ylabel=measure.words, ylim=(measure.least, None))  # fmt: skip
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(TICKS))
     right.set(title="mean policy on fixed starts", xlabel="environment steps of RL", ylabel="success rate",
               ylim=(0, 1.02))  # fmt: skip
     longest = max(len(str(label)) for label in left.get_legend_handles_labels()[1])
