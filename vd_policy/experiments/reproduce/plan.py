@@ -23,7 +23,7 @@ from vd_policy.learning.recipe import OUR_RECIPE
 FULL_SAMPLES = 8000
 """The paper's number of demonstrations; a scale replaces it, and its halves with it."""
 REUSING = "trpo_c8"
-"""The same but for its discount: beside ours it tells what using samples again is worth alone."""
+"""Our recipe of RL but for the discount: beside it, this tells what using samples again is worth alone."""
 OUR_RULE, OUR_NOISE_RAD = "clipped", 0.25
 """Of our demonstrations; the paper's are ``literal`` and `NOISE_RAD`."""
 NOISE_RAD = 0.5
