@@ -119,9 +119,9 @@ def _shares(vd: Arm, l2: Arm, window: int) -> list[float]:
     return [_steps(mine, level, window) / _steps(other, level, window) for mine, other, level in levels]
 
 
-def _steps(curve: Curve, level: float, window: int) -> float:
-    """To a level; all of them where it was never reached."""
-    return curve.steps_to(level, window) or float(curve.steps[-1])
+def _steps(curve: Curve, level: float, window: int, least: float = 0.0) -> float:
+    """To a level; all of them, and no fewer than `least`, where it was never reached."""
+    return curve.steps_to(level, window) or float(max(curve.steps[-1], least))
 
 
 def _fig7(judge: Judge, arms: Mapping[str, Arm], experts: Mapping[str, float], measure: Measure) -> list[Verdict]:
@@ -205,8 +205,7 @@ def _cost(a: Arm, b: Arm, level: float, window: int) -> list[float]:
     if not any(curve.steps_to(level, window) for pair in curves for curve in pair):
         return []
     return [
-        (mine.steps_to(level, window) or float(max(mine.steps[-1], other.steps[-1]))) / _steps(other, level, window)
-        for mine, other in curves
+        _steps(mine, level, window, least=other.steps[-1]) / _steps(other, level, window) for mine, other in curves
     ]
 
 
