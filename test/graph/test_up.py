@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import signal
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import alive
 from ros_graph import RosGraph
 from trained import saved, small_policy, turning_policy
 
@@ -90,14 +90,6 @@ def test_rollouts_reach_the_learner_and_the_policy_takes_its_weights_between_two
 def nodes_of(process: Any) -> list[int]:
     """The processes that `up` says it started."""
     return [int(found[1]) for line in process.lines if (found := re.search(r"started \(pid=(\d+)\)", line))]
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from processes import alive
 
 DEADLINE_S = 90.0
 COMMANDS = {
@@ -36,13 +37,6 @@ def workers_of(pid: int) -> list[int]:
         return []
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_workers_end_with_their_command(tmp_path: Path, command: str, number: int, code: int) -> None:
@@ -63,4 +57,4 @@ def test_workers_end_with_their_command(tmp_path: Path, command: str, number: in
     assert process.returncode == code, said
     assert len(workers) == 2
     assert number == signal.SIGKILL or "Traceback" not in said, said  # one in the middle of its start has to say so
-    wait_for(lambda: not any(map(is_alive, workers)), "the workers to end")
+    wait_for(lambda: not any(map(alive, workers)), "the workers to end")
