@@ -331,6 +331,8 @@ def test_our_recipe_is_judged_by_what_each_level_costs_beside_the_papers():
         np.mean([np.ceil((40 - s) / 6) / np.ceil((40 - s) / 0.6) for s in range(5)])
     )
     assert found[3].ours.mean == pytest.approx(np.mean([np.ceil((70 - s) / 6) / 100 for s in range(5)]))
+    against_ours = curve_verdicts("recipes", best_of(arms_of(trainings)), {"expert": 56.0}, 1, recipe=OUR_RECIPE)
+    assert against_ours[0].claim == f"trpo needs at most 1/4 of {OUR_RECIPE}'s samples for 40.0"
     plan = make_plan("recipes", scale_of("recipes", "small"), seeds=[0], recipe="trpo", sweep=Sweep())
     assert [(job.method, job.recipe, job.clone.rule) for job in plan.trainings] == [
         (method, recipe, rule)

@@ -9,9 +9,8 @@ from vd_policy.experiments.reproduce.arms import TITLES, Arm
 from vd_policy.experiments.reproduce.curves import Curve, Trained
 from vd_policy.experiments.reproduce.jobs import MAGNITUDE, UNCERTAINTY
 from vd_policy.experiments.reproduce.measure import Measure
-from vd_policy.experiments.reproduce.plan import FIGURES, FULL_SAMPLES, OUR_NOISE_RAD, OUR_RULE, REUSING
+from vd_policy.experiments.reproduce.plan import FIGURES, FULL_SAMPLES, is_papers, shows_ours
 from vd_policy.experiments.reproduce.verdict import Judge, Verdict
-from vd_policy.learning.recipe import OUR_RECIPE
 
 COMPARABLE = 0.1
 """VD counts as comparable where it is certainly less than this share below L2."""
@@ -30,20 +29,23 @@ Sparsities = Mapping[tuple[int, float], Mapping[int, dict[str, Any]]]
 """Demonstrations and noise to seed to the figures of a finished clone."""
 
 
-def curve_verdicts(figure: str, arms: Sequence[Arm], experts: Mapping[str, float], window: int) -> list[Verdict]:
+def curve_verdicts(
+    figure: str, arms: Sequence[Arm], experts: Mapping[str, float], window: int, recipe: str = "trpo"
+) -> list[Verdict]:
     """The claims of a figure about its learning curves.
 
     Args:
         arms: one for each method and data, see `best_of`.
         experts: the figure's measure of ``expert``, and of ``expert-literal`` where that is one of its lines.
         window: iterations that a level is judged over.
+        recipe: of RL, the one that was asked for; ours is judged beside it.
     """
     judge, measure = Judge(FIGURES[figure].min_seeds), FIGURES[figure].measure
     by_method = {arm.job.method: arm for arm in arms}
     if figure == "fig4":
         return _fig4(judge, by_method, experts, window, measure)
     if figure == "recipes":
-        return _recipes(judge, arms, experts, window, measure)
+        return _recipes(judge, arms, experts, window, measure, recipe)
     if figure == "fig7":
         return _fig7(judge, by_method, experts, measure)
     pairs = _pairs(arms)
@@ -156,11 +158,11 @@ def _beside_expert(
 
 
 def _recipes(
-    judge: Judge, arms: Sequence[Arm], experts: Mapping[str, float], window: int, measure: Measure
+    judge: Judge, arms: Sequence[Arm], experts: Mapping[str, float], window: int, measure: Measure, recipe: str
 ) -> list[Verdict]:
     """What is ours beside VD under the asked-for recipe, seed by seed: what each level costs, and where ours ends."""
     clipped = {name: level for name, level in experts.items() if name == "expert"}  # the other is passed at once
-    plain = [arm for arm in arms if _is_papers(arm)]
+    plain = [arm for arm in arms if is_papers(arm.job, recipe)]
     found = []
     for arm in arms:
         if arm in plain:
@@ -179,18 +181,9 @@ def _recipes(
     return found
 
 
-def _is_papers(arm: Arm) -> bool:
-    return arm.job.method != UNCERTAINTY and arm.job.recipe not in (REUSING, OUR_RECIPE) and not _shows_ours(arm)
-
-
-def _shows_ours(arm: Arm) -> bool:
-    clone = arm.job.clone
-    return (clone.rule, clone.noise_std_rad) == (OUR_RULE, OUR_NOISE_RAD)
-
-
 def _name(arm: Arm) -> str:
     """A recipe as a whole: demonstrations and exploration where they are not the paper's, and RL."""
-    parts = ["our demonstrations"] if _shows_ours(arm) else []
+    parts = ["our demonstrations"] if shows_ours(arm.job.clone) else []
     if arm.job.method == UNCERTAINTY:
         parts.append(TITLES[UNCERTAINTY])
     return ", ".join([*parts, arm.job.recipe])

@@ -54,7 +54,7 @@ def write_report(plan: Plan, experts: Mapping[str, float], root: Path) -> Figure
     arms = arms_of(found)
     window = plan.scale.smoothing
     if plan.trainings:
-        verdicts = curve_verdicts(plan.figure, best_of(arms), experts, window)
+        verdicts = curve_verdicts(plan.figure, best_of(arms), experts, window, plan.recipe)
     else:
         verdicts = sparsity_verdicts(plan.figure, _by_data(clones), plan.scale.samples)
     rows = [_arm_row(arm, name, experts, window, measure) for arm, name in zip(arms, titles(arms))]

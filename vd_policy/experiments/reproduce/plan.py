@@ -132,13 +132,22 @@ def make_plan(
         if contents.trains
     ]
     if contents.beside and scale.steps_beside:
-        trainings = [t if _is_papers(t, recipe, scale) else replace(t, steps=scale.steps_beside) for t in trainings]
+        trainings = [t if is_papers(t, recipe) else replace(t, steps=scale.steps_beside) for t in trainings]
     return Plan(figure, scale, recipe, tuple(clones), tuple(trainings))
 
 
-def _is_papers(job: TrainJob, recipe: str, scale: Scale) -> bool:
-    """Whether nothing about a training is ours: neither RL nor its exploration nor what was shown."""
-    return job.recipe == recipe and job.method != UNCERTAINTY and job.clone.rule == scale.rule
+def is_papers(job: TrainJob, recipe: str) -> bool:
+    """Whether nothing about a training is ours: neither RL nor its exploration nor what was shown.
+
+    Args:
+        recipe: the one that was asked for.
+    """
+    return job.recipe == recipe and job.method != UNCERTAINTY and not shows_ours(job.clone)
+
+
+def shows_ours(clone: CloneJob) -> bool:
+    """Whether it learns from demonstrations of our own making."""
+    return (clone.rule, clone.noise_std_rad) == (OUR_RULE, OUR_NOISE_RAD)
 
 
 def _contents(figure: str) -> Contents:
