@@ -15,7 +15,9 @@ from std_msgs.msg import UInt8MultiArray
 from trained import saved, small_policy
 
 from vd_policy.base.episode import Episode
+from vd_policy.base.settings import load_yaml
 from vd_policy.learning.metrics import read_csv
+from vd_policy.learning.recipe import OUR_RECIPE, load_recipe
 from vd_policy.learning.rollout import rollout
 from vd_policy.messages.blobs import decode_blob, encode_blob, pack_episode, unpack_weights
 from vd_policy.messages.topics import ROLLOUT, WEIGHTS
@@ -103,6 +105,23 @@ def test_rollouts_come_in_and_better_weights_go_out_until_the_updates_asked_for(
     assert len(rows) == 4 and rows[-1]["step"] == out.manifest["env_steps"]["rl"]
     assert out.manifest["parents"]["init"]["name"] == "start"
     assert out.manifest["weight_version"] >= hub.versions[-1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken"), [({}, OUR_RECIPE), ({"task": "grasp"}, "trpo_grasp"), ({"recipe": "trpo"}, "trpo")]
+)
+def test_without_a_recipe_the_learner_takes_the_tasks_own(
+    ros: RosGraph, tmp_path: Path, run: str, episodes: list[Episode], asked: dict[str, str], taken: str
+) -> None:
+    learner = ros.start("learner", run=run, out=str(tmp_path / "out"), updates=1, **asked)
+    hub = Hub(ros.probe)
+    ros.wait_for(lambda: hub.weights, "the start's weights")
+    (_, manifest), *_ = hub.weights
+    settings = load_recipe(taken).settings
+    assert manifest["batch_steps"] == settings.get("batch_steps", 200)
+    hub.send(*(replace(e, sequence=i) for i, e in enumerate(episodes * (settings.get("batch_steps", 200) // 100 + 1))))
+    assert learner.wait() == 0, learner.output
+    assert load_yaml(tmp_path / "out" / "config.yaml")["train"]["settings"] == settings
 
 
 @pytest.fixture(scope="module")

@@ -218,7 +218,7 @@ def test_defaults_agree_wherever_the_same_option_stands() -> None:
     assert options.rule == expert.rule == in_process.rule
     assert options.clip_noise == expert.clip_noise == in_process.clip_noise
     train, learner = TrainOptions(), LearnerSettings()
-    for name in ("out", "recipe", "updates", "save_every", "resume", "seed"):
+    for name in ("out", "task", "recipe", "updates", "save_every", "resume", "seed"):
         assert getattr(train, name) == getattr(learner, name), name
 
 

@@ -89,7 +89,7 @@ def _deploy(o: DeployOptions) -> list[NodeSpec]:
 def _train(o: TrainOptions) -> list[NodeSpec]:
     if not o.rollouts:
         raise BadInput("rollouts", False, "true: the learner learns from them", "leave it out, or use the graph deploy")
-    names = ("run", "out", "recipe", "updates", "save_every", "resume", "seed")
+    names = ("run", "out", "task", "recipe", "updates", "save_every", "resume", "seed")
     return [NodeSpec("learner", {name: getattr(o, name) for name in names})]
 
 

@@ -22,6 +22,10 @@ from vd_policy.messages.resize import FITS
 MODES = ("lockstep", "realtime")
 AS_TASK = AS_TRAINED = 0
 """Of an image size: the task's; where a run acts, the run's."""
+RECIPE_HELP = (
+    "learning recipe: a name in config/recipes, or a YAML file; empty: trpo_<task> where there is one, else trpo_rate "
+    "(the paper's: trpo)"
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class TrainOptions(DeployOptions):
     explore: bool = setting(True, "sample actions instead of taking their mean")
     rollouts: bool = setting(True, "publish each episode for the learner (lockstep)")
     out: str = setting("trained", "directory for the improved run")
-    recipe: str = setting("trpo", "learning recipe: a name in config/recipes, or a YAML file")
+    recipe: str = setting("", RECIPE_HELP)
     updates: int = setting(0, "end after so many updates; 0: never", minimum=0)
     save_every: int = setting(10, "save the run every so many updates", minimum=1)
     resume: bool = setting(False, "go on from what out holds")

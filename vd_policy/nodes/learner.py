@@ -15,7 +15,9 @@ from rclpy.node import Node
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import setting
-from vd_policy.learning.recipe import build_learner, load_recipe
+from vd_policy.graph.options import RECIPE_HELP
+from vd_policy.graph.trained import task_and_robot
+from vd_policy.learning.recipe import build_learner, load_recipe, recipe_of_rl
 from vd_policy.learning.resume import check_free
 from vd_policy.learning.train import Training
 from vd_policy.messages.blobs import decode_blob, encode_blob, pack_weights, unpack_episode
@@ -29,6 +31,7 @@ from vd_policy.nodes.worker import Worker
 from vd_policy.policy.actor import Actor
 from vd_policy.policy.checkpoint import Run, load_run
 from vd_policy.policy.manifest import policy_manifest, policy_tensors
+from vd_policy.sim.tasks import load_task
 
 SAVE_PATIENCE_S = 30.0
 """`learner/save` waits this long for the update that is going on."""
@@ -40,7 +43,8 @@ class LearnerSettings:
 
     run: str = setting("", "directory of the run to start from")
     out: str = setting("trained", "directory for the improved run")
-    recipe: str = setting("trpo", "learning recipe: a name in config/recipes, or a YAML file")
+    task: str = setting("", "task: a name in config/tasks, or a YAML file; empty: the run's")
+    recipe: str = setting("", RECIPE_HELP)
     seed: int = setting(0, "seed of the learner's own random numbers", minimum=0, maximum=MAX_SEED)
     updates: int = setting(0, "end after so many updates, those before a resume counted in; 0: never", minimum=0)
     save_every: int = setting(10, "save the run every so many updates", minimum=1)
@@ -85,7 +89,7 @@ class LearnerNode(Node):
         s = self.settings
         out = Path(s.out).expanduser()
         check_free(out, s.resume)
-        recipe = load_recipe(s.recipe)
+        recipe = load_recipe(s.recipe or recipe_of_rl(load_task(task_and_robot(s.run, s.task)[0]).task))
         learner = build_learner(recipe, start.policy, seed=s.seed, version=start.manifest["weight_version"])
         begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": s.seed}
         training = Training(learner, self._collector, start, out, begun_with=begun_with,
