@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,17 @@ from vd_policy.policy.gaussian import kl, log_prob
 PART = 100
 """Samples of one pass through the network: their activations stay near the processor. 2000 at once take half as long
 again."""
+HELD_BYTES = 1 << 29
+"""Inputs are made anew for each pass where all of them take more than this."""
+Inputs = Callable[[Any], Any]
+"""Makes network inputs of raw observations, and leaves network inputs as they are."""
 
 
 class _Part(NamedTuple):
     """Some steps of a batch, as views."""
 
-    obs: dict[str, Tensor]
+    obs: Any
+    """Raw observations, or the network's inputs."""
     action: Tensor
     log_prob: Tensor
     advantage: Tensor
@@ -42,6 +47,8 @@ class Surrogate:
         policy: ``forward(obs) -> (mean, std)``.
         parameters: the flat view of `policy`.
         batches: rollouts; `advantages` has one tensor (N,) for each.
+        inputs: makes network inputs, tensors of equal length, of observations; by default `policy` does so in each of
+            its passes.
     """
 
     def __init__(
@@ -51,6 +58,7 @@ class Surrogate:
         batches: Sequence[RolloutBatch],
         advantages: Sequence[Tensor],
         log_ratio_max: float,
+        inputs: Inputs = dict,
     ) -> None:
         self._policy = policy
         self._parameters = parameters
@@ -62,8 +70,11 @@ class Surrogate:
         self.value = 0.0
         self.gradient = torch.zeros_like(self.start)
         self._old: list[tuple[Tensor, Tensor]] = []
-        for part in self._parts:
+        for i, raw in enumerate(self._parts):
+            part = raw._replace(obs=inputs(raw.obs))
             self._look_at(part)
+            if self._count * _bytes_each(part.obs) <= HELD_BYTES:
+                self._parts[i] = part
 
     def _look_at(self, part: _Part) -> None:
         """Value, gradient and outputs at the start in one pass, with one part's activations in memory at a time."""
@@ -94,6 +105,12 @@ class Surrogate:
     def _gain(self, mean: Tensor, std: Tensor, part: _Part) -> Tensor:
         log_ratio = log_prob(part.action, mean, std) - part.log_prob
         return (log_ratio.clamp(max=self._log_ratio_max).exp() * part.advantage).sum() / self._count
+
+
+def _bytes_each(obs: Any) -> float:
+    """Memory of one step's observation or inputs."""
+    tensors = obs.values() if isinstance(obs, dict) else obs
+    return sum(t.nbytes / len(t) for t in tensors)
 
 
 def _parts(batch: RolloutBatch, advantage: Tensor) -> Iterator[_Part]:

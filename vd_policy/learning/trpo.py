@@ -23,9 +23,9 @@ from vd_policy.learning.batch import RolloutBatch
 from vd_policy.learning.critic import Critic, CriticSettings, explained_variance
 from vd_policy.learning.intake import Intake
 from vd_policy.learning.natural import conjugate_gradients, fisher_product, line_search
-from vd_policy.learning.parameters import FlatParameters
+from vd_policy.learning.parameters import FlatParameters, unmasked
 from vd_policy.learning.states import State, from_json_tensor, json_tensor, load_module, prefixed, under
-from vd_policy.learning.surrogate import Surrogate
+from vd_policy.learning.surrogate import Inputs, Surrogate
 from vd_policy.policy.actor import Actor, GaussianActor
 from vd_policy.policy.gaussian import GaussianPolicy, entropy
 from vd_policy.policy.layers import regularised_layers
@@ -88,6 +88,9 @@ class TRPO:
         self.intake = Intake(self.settings.max_weight_lag, _observation_shapes(policy))
         self._features = features or policy.mean.encoder
         self._parameters = FlatParameters(policy)
+        self._unmasked = unmasked(policy)
+        spec = getattr(policy, "spec", None)
+        self._inputs: Inputs = dict if spec is None else spec.normalise
         self._generator = torch.Generator().manual_seed(Seeds(seed).integer("trpo"))
         self._pending: list[Episode] = []
         self._window: deque[RolloutBatch] = deque(maxlen=self.settings.replay_batches)
@@ -143,7 +146,8 @@ class TRPO:
     def _policy_step(self, critic: Critic) -> dict[str, float]:
         s = self.settings
         advantages = [b.advantages(critic.values(b.features), s.gamma, s.gae_lambda) for b in self._window]
-        surrogate = Surrogate(self.policy, self._parameters, self._window, _standardised(advantages), s.log_ratio_max)
+        surrogate = Surrogate(self._unmasked, self._parameters, self._window, _standardised(advantages),
+                              s.log_ratio_max, self._inputs)  # fmt: skip
         std = surrogate.newest_std()
         figures = {"entropy": float(entropy(std).mean()), "std": float(std.mean()), "accepted": 0.0, "kl": 0.0}
         figures["gradient_norm"] = float(surrogate.gradient.norm())
@@ -170,14 +174,18 @@ class TRPO:
             return None
         newest = self._window[-1]
         count = max(1, round(self.settings.fisher_fraction * len(newest)))
-        sample = newest.subset(torch.randperm(len(newest), generator=self._generator)[:count])
+        sample = self._inputs(newest.subset(torch.randperm(len(newest), generator=self._generator)[:count]))
 
         def outputs(vector: Tensor) -> tuple[Tensor, Tensor]:
             mean, std = surrogate.outputs(vector, sample)
             return mean, std.log()
 
-        product = fisher_product(outputs, surrogate.start, self.settings.damping)
-        direction = conjugate_gradients(product, gradient, self.settings.cg_steps) * self._parameters.mask
+        fisher = fisher_product(outputs, surrogate.start, self.settings.damping)
+
+        def product(vector: Tensor) -> Tensor:
+            return fisher(vector) * self._parameters.mask
+
+        direction = conjugate_gradients(product, gradient, self.settings.cg_steps)
         curvature = float(direction.dot(product(direction)))
         if not 0.0 < curvature < float("inf"):
             self.rejected["curvature"] += 1
