@@ -60,8 +60,8 @@ def unmasked(module: nn.Module) -> nn.Module:
     """A twin that shares the parameters of `module` and takes its weights as they are stored.
 
     Pruned weights are stored as zeros, so the outputs are the same; gradients with respect to pruned weights are not
-    zero and are for the caller to mask (`FlatParameters.mask`), once for all layers. Products of weights and masks
-    in every layer took a third of a Fisher-vector product of a small network.
+    zero and are for the caller to mask (`FlatParameters.mask`), once for all layers: products of weights and masks
+    in every layer took a fifth of a Fisher-vector product.
     """
     twin = copy.deepcopy(module, {id(parameter): parameter for parameter in module.parameters()})
     for layer in twin.modules():
