@@ -21,11 +21,11 @@ from vd_policy.control.deadline import DeadlineMeter
 from vd_policy.control.gate import State
 from vd_policy.control.latch import LatchFile
 from vd_policy.control.slot import LatestSlot
-from vd_policy.messages.blobs import pack_weights
+from vd_policy.messages.blobs import pack_weights, unpack_weights
 from vd_policy.messages.topics import COMMAND, TOPICS, TRAJECTORY, WEIGHTS
 from vd_policy.messages.trajectory import decode_trajectory, split_sender
 from vd_policy.nodes.decider import WARM_UP, Decider
-from vd_policy.nodes.weights import policy_from_bytes
+from vd_policy.nodes.weights import policy_from_weights
 from vd_policy.policy.actor import Act, GaussianActor
 from vd_policy.policy.gaussian import GaussianPolicy
 from vd_policy.policy.manifest import policy_manifest, policy_tensors
@@ -372,7 +372,7 @@ def test_weights_that_cannot_be_used_are_refused(data: Any, says: str) -> None:
     current = small_policy()
     before = copy.deepcopy(current.state_dict())
     with pytest.raises(BadInput, match=says):
-        policy_from_bytes(data(), current)
+        policy_from_weights(*unpack_weights(data()), current)
     assert all(torch.equal(before[name], tensor) for name, tensor in current.state_dict().items())
 
 
@@ -388,14 +388,15 @@ def test_weights_that_cannot_be_used_are_refused(data: Any, says: str) -> None:
 def test_a_hot_swap_to_another_kind_of_policy_is_refused(change: dict[str, Any], says: str) -> None:
     """FAULTS 26: another rate, joint list or image size."""
     with pytest.raises(BadInput, match=says) as refusal:
-        policy_from_bytes(packed(small_policy(**change)), small_policy())
+        policy_from_weights(*unpack_weights(packed(small_policy(**change))), small_policy())
     assert refusal.value.fix
 
 
 def test_good_weights_are_taken_whole() -> None:
     """FAULTS 25: what is not refused arrives unchanged."""
     sent = small_policy(seed=7)
-    policy, manifest = policy_from_bytes(packed(sent, version=12), small_policy())
+    tensors, manifest = unpack_weights(packed(sent, version=12))
+    policy = policy_from_weights(tensors, manifest, small_policy())
     assert manifest["weight_version"] == 12
     assert all(torch.equal(sent.state_dict()[name], tensor) for name, tensor in policy.state_dict().items())
 

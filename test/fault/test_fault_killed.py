@@ -88,7 +88,7 @@ def test_a_policy_whose_learner_was_killed_stops_until_a_learner_is_back(ros: Ro
     ear = Ear(ros)
     ros.start("sim", image_height=16, image_width=16)
     ros.start("safety", lockstep=True)
-    ros.start("policy", run=run, lockstep=True, rollouts=True, explore=True)
+    policy = ros.start("policy", run=run, lockstep=True, rollouts=True, explore=True)
     ear.says("policy", "waiting for a learner")
     learner = learn()
     ros.wait_for(lambda: int(ear.status("learner").get("updates", 0)) >= 2, "two updates")
@@ -97,6 +97,10 @@ def test_a_policy_whose_learner_was_killed_stops_until_a_learner_is_back(ros: Ro
     commands = len(ear.commands)
     ear.while_heard(ear.joints, 4)  # the sim repeats itself, since nobody answers
     assert len(ear.commands) == commands
-    learn(resume=True)
+    learner = learn(resume=True)
     ros.wait_for(lambda: len(ear.commands) > commands + 20, "the policy to go on")
     ear.says("policy", "acting")
+    learner.send(signal.SIGINT)
+    ear.says("policy", "holding: the learner has ended")
+    policy.send(signal.SIGINT)
+    assert policy.wait() == 0 and policy.output.count("the learner is gone") == 1, "an end is not an error"

@@ -21,6 +21,7 @@ from vd_policy.policy.checkpoint import Run
 
 ALONE = (WARN, "waiting for a learner; with learner_timeout_s 0 none is needed")
 ABANDONED = (ERROR, "holding: the learner is gone; start one again")
+ENDED = (WARN, "holding: the learner has ended; start one again to go on")
 CONNECT_S = 3.0
 LAST_WORDS_S = 2.0
 """How long a policy that ends waits for its last rollout to be acknowledged."""
@@ -44,9 +45,10 @@ class LockstepActing(Acting):
         self._rollouts = advertise(node, ROLLOUT) if settings.rollouts else None
         self._lead = Lead(settings.lead_steps)
         if self._weights is not None:
-            self._weights.on_progress = self._lead.collect
+            self._weights.on_progress = self._progressed
+            self._weights.on_last = self._learner_ends
             self._weights.on_alive = self._count_learners
-        self._learners, self._led = 0, False
+        self._learners, self._led, self._ended = 0, False, False
         self._needs_learner = settings.rollouts and settings.learner_timeout_s > 0
         self._heard, self._asked_s = False, 0.0
         self.listen()
@@ -85,7 +87,7 @@ class LockstepActing(Acting):
 
     def watch(self, now_s: float) -> None:
         if self._is_alone():
-            self._diagnostics.state(*(ABANDONED if self._led else ALONE))
+            self._diagnostics.state(*(ENDED if self._ended else ABANDONED if self._led else ALONE))
             return
         if self._open is not None:
             self._respond()
@@ -132,6 +134,13 @@ class LockstepActing(Acting):
             self._asked_s = self._asked_s or now
             self._heard = 0 < known <= self._command.get_subscription_count() or now - self._asked_s > CONNECT_S
         return self._heard
+
+    def _progressed(self, steps: int, life: str, batch: int) -> None:
+        self._ended = False
+        self._lead.collect(steps, life, batch)
+
+    def _learner_ends(self) -> None:
+        self._ended = True
 
     def _count_learners(self, learners: int) -> None:
         self._learners = learners

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rclpy.duration import Duration
 from rclpy.node import Node
 
 from vd_policy.base.errors import BadInput, VdPolicyError
@@ -26,7 +27,7 @@ from vd_policy.nodes.diagnostics import OK, WARN, Diagnostics
 from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.rollouts import GraphCollector, Sessions, Stopped
 from vd_policy.nodes.ros import Finished, RclpyFactory, advertise, run, serve, steady_timer, subscribe
-from vd_policy.nodes.weights import BATCH, COLLECTED, LIFE
+from vd_policy.nodes.weights import BATCH, COLLECTED, LAST, LIFE
 from vd_policy.nodes.worker import Worker
 from vd_policy.policy.actor import Actor
 from vd_policy.policy.checkpoint import Run, load_run
@@ -35,6 +36,8 @@ from vd_policy.sim.tasks import load_task
 
 SAVE_PATIENCE_S = 30.0
 """`learner/save` waits this long for the update that is going on."""
+LAST_WORDS_S = 1.0
+"""A learner that ends waits this long for its policies to have heard so."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +110,10 @@ class LearnerNode(Node):
             counts["unreadable"] += 1
             self.get_logger().warning(f"rollout dropped: {error}", throttle_duration_sec=1.0)
 
-    def _publish(self, actor: Actor, version: int) -> None:
+    def _publish(self, actor: Actor, version: int, *, last: bool = False) -> None:
         policy = self._training.learner.policy
         told = {COLLECTED: dict(self._collector.collected), LIFE: self._life,
-                BATCH: self._training.learner.collect_steps}  # fmt: skip
+                BATCH: self._training.learner.collect_steps, LAST: last}  # fmt: skip
         manifest = policy_manifest(policy, {"weight_version": version, **told})
         self._weights.publish(encode_blob(self._factory, pack_weights(policy_tensors(policy), manifest)))
 
@@ -165,11 +168,14 @@ class LearnerNode(Node):
             self._diagnostics.state(WARN, "no policy sends rollouts")
 
     def close(self) -> None:
-        """Finish the update that is going on and save."""
+        """Finish the update that is going on, save, and tell the policies that this was all."""
         self._collector.close()
         self._worker.join()
         self.get_logger().info(f"{self._saved} updates saved in {self._training.out}")
         self._worker.check()
+        learner = self._training.learner
+        self._publish(learner.actor(), learner.version, last=True)
+        self._weights.wait_for_all_acked(Duration(seconds=LAST_WORDS_S))
 
 
 def main(args: list[str] | None = None) -> int:

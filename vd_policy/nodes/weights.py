@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from rclpy.node import Node
 
 from vd_policy.base.episode import Obs
@@ -20,23 +21,24 @@ from vd_policy.policy.actor import Actor
 from vd_policy.policy.gaussian import GaussianPolicy
 from vd_policy.policy.manifest import policy_from, policy_manifest, same_shape_check
 
-COLLECTED, LIFE, BATCH = "steps_collected", "learner_life", "batch_steps"
+COLLECTED, LIFE, BATCH, LAST = "steps_collected", "learner_life", "batch_steps", "last"
 """Entries of the manifest: steps of rollouts that the learner has collected in its life, by the node that acted; a name
-of that life; how many steps it learns from at once."""
+of that life; how many steps it learns from at once; true in its last message, when it ends and did not die."""
 
 
-def policy_from_bytes(data: bytes, current: GaussianPolicy) -> tuple[GaussianPolicy, dict[str, Any]]:
-    """The policy in the bytes of ``policy/weights``, and its manifest; `current` stays untouched.
+def policy_from_weights(
+    tensors: dict[str, np.ndarray], manifest: dict[str, Any], current: GaussianPolicy
+) -> GaussianPolicy:
+    """The policy in what came on ``policy/weights``; `current` stays untouched.
 
     Raises:
-        BadInput: unreadable bytes, NaN or Inf, another architecture, joint list, image size, rate or scale.
+        BadInput: another architecture, joint list, image size, rate or scale.
     """
-    tensors, manifest = unpack_weights(data)
     version = manifest.get("weight_version")
     if isinstance(version, bool) or not isinstance(version, int) or version < 0:
         raise BadInput("weights: weight_version", version, "a whole number from 0", "send it in the manifest")
     same_shape_check(policy_manifest(current), manifest, "weights")
-    return policy_from(manifest, tensors, "weights"), manifest
+    return policy_from(manifest, tensors, "weights")
 
 
 class WeightsListener:
@@ -51,6 +53,7 @@ class WeightsListener:
     Attributes:
         on_progress: called with the steps of this node that the learner says it has collected, the name of its life,
             and the steps that it learns from at once.
+        on_last: called when the learner says that it ends, before its weights are looked at.
         on_alive: called with the number of learners that are there, whenever it changes.
     """
 
@@ -59,6 +62,7 @@ class WeightsListener:
         self._node, self._policy, self._build = node, policy, build
         self._decider, self._blank, self._diagnostics = decider, blank, diagnostics
         self.on_progress: Callable[[int, str, int], None] = lambda steps, life, batch: None
+        self.on_last: Callable[[], None] = lambda: None
         self.on_alive: Callable[[int], None] = lambda learners: None
         self._slot: LatestSlot[bytes] = LatestSlot()
         self._subscription = subscribe(node, WEIGHTS, lambda msg: self._slot.put(decode_blob(msg)), lease_s=lease_s,
@@ -78,7 +82,10 @@ class WeightsListener:
     def _load(self) -> None:
         while (data := self._slot.take()) is not None:
             try:
-                policy, manifest = policy_from_bytes(data, self._policy)
+                tensors, manifest = unpack_weights(data)
+                if manifest.get(LAST) is True:
+                    self.on_last()
+                policy = policy_from_weights(tensors, manifest, self._policy)
                 actor = self._build(policy)
             except VdPolicyError as error:
                 self._refuse(error)
@@ -89,6 +96,8 @@ class WeightsListener:
             self._tell_progress(manifest)
 
     def _tell_progress(self, manifest: dict[str, Any]) -> None:
+        if manifest.get(LAST) is True:
+            return
         collected, life, batch = manifest.get(COLLECTED), manifest.get(LIFE, ""), manifest.get(BATCH, 0)
         steps = collected.get(self._node.get_fully_qualified_name(), 0) if isinstance(collected, dict) else None
         if isinstance(steps, int) and isinstance(life, str) and isinstance(batch, int):
