@@ -53,3 +53,11 @@ def test_the_unmasked_twin_shares_every_parameter_and_no_mask():
     assert [id(p) for p in twin.parameters()] == [id(p) for p in policy.parameters()]
     assert not any(name.endswith("kept") for name, _ in twin.named_buffers())
     assert all(layer.kept is not None for _, layer in weight_layers(policy.mean))
+
+
+def test_the_quick_way_along_a_direction_learns_the_same(monkeypatch):
+    quick = FlatParameters(trained().policy).get()
+    monkeypatch.setattr(TRPO, "_tangent", lambda learner, sample: None)
+    moved = FlatParameters(trained().policy).get()
+    torch.testing.assert_close(quick, moved, rtol=1e-3, atol=1e-5)
+    assert not torch.equal(moved, FlatParameters(pruned()).get())

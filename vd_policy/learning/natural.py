@@ -15,19 +15,27 @@ Outputs = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Maps the flat parameters (P,) to mean and log standard deviation, (N, A) each."""
 
 
-def fisher_product(outputs: Outputs, at: Tensor, damping: float) -> Callable[[Tensor], Tensor]:
+def fisher_product(
+    outputs: Outputs, at: Tensor, damping: float, push: Outputs | None = None
+) -> Callable[[Tensor], Tensor]:
     """The function ``v -> (F + damping I) v`` at the parameters `at`, without forming F.
 
     F is the mean over the N samples of ``J' M J``, where J is the Jacobian of mean and log standard deviation and
     M = diag(1 / std^2, 2) the Fisher information of a diagonal Gaussian in those two. This Gauss-Newton form equals the
     Hessian of the KL divergence at `at`, and costs one forward-mode and one reverse-mode pass a product.
+
+    Args:
+        push: the product of J with a vector (P,), where there is a quicker one than `torch.func.jvp`.
     """
     (_, log_std), pull_back = torch.func.vjp(outputs, at)  # type: ignore[misc]
     precision = torch.exp(-2.0 * log_std)
     count = log_std.shape[0]
 
+    def general(vector: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.func.jvp(outputs, (at,), (vector,))[1]  # type: ignore[return-value]
+
     def product(vector: Tensor) -> Tensor:
-        _, (mean_change, log_std_change) = torch.func.jvp(outputs, (at,), (vector,))  # type: ignore[misc]
+        mean_change, log_std_change = (push or general)(vector)
         (result,) = pull_back((precision * mean_change / count, 2.0 * log_std_change / count))
         return result + damping * vector
 

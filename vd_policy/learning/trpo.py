@@ -22,13 +22,14 @@ from vd_policy.base.settings import setting
 from vd_policy.learning.batch import RolloutBatch
 from vd_policy.learning.critic import Critic, CriticSettings, explained_variance
 from vd_policy.learning.intake import Intake
-from vd_policy.learning.natural import conjugate_gradients, fisher_product, line_search
+from vd_policy.learning.natural import Outputs, conjugate_gradients, fisher_product, line_search
 from vd_policy.learning.parameters import FlatParameters, unmasked
 from vd_policy.learning.states import State, from_json_tensor, json_tensor, load_module, prefixed, under
 from vd_policy.learning.surrogate import Inputs, Surrogate
 from vd_policy.policy.actor import Actor, GaussianActor
 from vd_policy.policy.gaussian import GaussianPolicy, entropy
 from vd_policy.policy.layers import regularised_layers
+from vd_policy.policy.tangent import PolicyTangent
 
 COUNTED = ("used", "unusable", "duplicate", "stale", "reordered", "lost")
 """What the learner's figures say about arriving rollouts; see `Intake`."""
@@ -180,7 +181,7 @@ class TRPO:
             mean, std = surrogate.outputs(vector, sample)
             return mean, std.log()
 
-        fisher = fisher_product(outputs, surrogate.start, self.settings.damping)
+        fisher = fisher_product(outputs, surrogate.start, self.settings.damping, self._tangent(sample))
 
         def product(vector: Tensor) -> Tensor:
             return fisher(vector) * self._parameters.mask
@@ -191,6 +192,13 @@ class TRPO:
             self.rejected["curvature"] += 1
             return None
         return (2.0 * self.settings.max_kl / curvature) ** 0.5 * direction
+
+    def _tangent(self, sample: Any) -> Outputs | None:
+        """How the outputs on a sample change along a direction, at the policy's present weights."""
+        if not isinstance(self._unmasked, GaussianPolicy):
+            return None
+        tangent = PolicyTangent(self._unmasked, sample)
+        return lambda vector: tangent.push(self._parameters.named(vector))
 
     def _counters(self) -> dict[str, float]:
         counts = {f"rollouts_{name}": self.intake.counts[name] for name in COUNTED}

@@ -39,7 +39,11 @@ class DenseLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in) to (B, out)."""
-        return F.linear(x, held_weight(self), self.bias)
+        return self.affine(x, held_weight(self), self.bias)
+
+    def affine(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """What this layer would give with other weights."""
+        return F.linear(x, weight, bias)
 
 
 class DenseConv2d(nn.Conv2d):
@@ -55,7 +59,11 @@ class DenseConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) to (B, out, H', W')."""
-        return F.conv2d(x, held_weight(self), self.bias, self.stride, self.padding)
+        return self.affine(x, held_weight(self), self.bias)
+
+    def affine(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """What this layer would give with other weights."""
+        return F.conv2d(x, weight, bias, self.stride, self.padding)
 
 
 def held_weight(layer: DenseLinear | DenseConv2d) -> Tensor:
