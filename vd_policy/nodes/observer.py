@@ -25,6 +25,8 @@ from vd_policy.nodes.ros import subscribe
 from vd_policy.policy.observation import ObservationSpec
 
 REFUSE = "refuse"
+NOT_KNOWN_YET = "_NODE_NAME_UNKNOWN_"
+"""What rclpy calls the node of a publisher that was discovered before its node."""
 TOPIC_OF = {"rgb": COLOR, "depth": DEPTH, "q": JOINT_STATES, "outcome": OUTCOME}
 
 
@@ -151,5 +153,6 @@ class Observer:
         name = self._node.resolve_topic_name(topic.name)
         asked = "best_effort" if topic.subscribe_as_sensor or not topic.reliable else "reliable"
         offers = self._node.get_publishers_info_by_topic(name)
-        seen = "".join(f", {o.node_name} ({o.topic_type}, {o.qos_profile.reliability.name.lower()})" for o in offers)
-        return f"{name} [{topic.type}, {asked}], {len(offers)} publishers{seen}"
+        seen = "".join(f", {o.node_name} ({o.topic_type}, {o.qos_profile.reliability.name.lower()})" for o in offers
+                       if o.node_name != NOT_KNOWN_YET)  # fmt: skip
+        return f"{name} [{topic.type}, {asked}], {len(offers)} publisher{'s' * (len(offers) != 1)}{seen}"
