@@ -17,6 +17,7 @@ from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.learning.metrics import Metrics
 from vd_policy.learning.pretrain import PretrainSettings
 from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes, recipe_of_rl
+from vd_policy.learning.states import under
 from vd_policy.learning.train import train
 from vd_policy.learning.trpo import TRPO
 from vd_policy.policy.checkpoint import load_metrics, load_run, load_training
@@ -38,15 +39,16 @@ def curves(path):
     return [{k: v for k, v in row.items() if k not in TIMES} for row in Metrics(load_metrics(path)).rows]
 
 
-@pytest.mark.parametrize("recipe", ["trpo", "trpo_c8"])
-def test_a_training_cut_in_two_equals_the_whole_to_the_bit(tmp_path, recipe, monkeypatch):
+@pytest.mark.parametrize(("recipe", "averaging"), [("trpo", 0.0), ("trpo_c8", 0.8)])
+def test_a_training_cut_in_two_equals_the_whole_to_the_bit(tmp_path, recipe, averaging, monkeypatch):
     monkeypatch.setattr("vd_policy.learning.train.CHECKPOINT_ITERATIONS", 2)
     tiny_run(tmp_path / "start")
 
     def run(out, steps=210, **options):
         start = load_run(tmp_path / "start")
         with collector() as rollouts:
-            return train(learner_for(start, recipe), rollouts, steps, tmp_path / out, start=start, **options)
+            learner = learner_for(start, recipe, averaging=averaging)
+            return train(learner, rollouts, steps, tmp_path / out, start=start, **options)
 
     def crash(steps, _row):
         if steps > 120:
@@ -61,6 +63,10 @@ def test_a_training_cut_in_two_equals_the_whole_to_the_bit(tmp_path, recipe, mon
     for name, value in whole.items():
         assert torch.equal(value, cut[name]) if isinstance(value, torch.Tensor) else value == cut[name], name
     assert curves(tmp_path / "whole") == curves(tmp_path / "cut")
+    one, two = (load_run(tmp_path / name).policy.state_dict() for name in ("whole", "cut"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    last = under("learner.policy", whole)
+    assert all(torch.equal(one[name], last[name]) for name in one) == (averaging == 0.0), "the run is the mean"
 
 
 def test_training_does_not_depend_on_the_number_of_processes(tmp_path):

@@ -248,6 +248,25 @@ def test_the_surrogate_is_the_same_in_parts_of_any_size(monkeypatch):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
+def test_the_product_is_the_mean_of_the_weights_that_fades_into_the_past():
+    learner, rng, seen = learner_of(TinyPolicy(), averaging=0.5), np.random.default_rng(0), []
+    assert learner.product() is learner.policy, "nothing to average yet"
+    for iteration in range(4):
+        learner.observe(episodes_for(learner, rng, 1000 * iteration))
+        learner.update()
+        seen.append(FlatParameters(learner.policy).get())
+    mean = sum(0.5 ** (3 - i) * weights for i, weights in enumerate(seen)) / sum(0.5**i for i in range(4))
+    torch.testing.assert_close(FlatParameters(learner.product()).get(), mean)
+    assert torch.equal(FlatParameters(learner.policy).get(), seen[-1]) and not torch.equal(seen[-1], mean)
+    resumed = learner_of(TinyPolicy(seed=9), seed=5, averaging=0.5)
+    resumed.load_state_dict({k: v.clone() for k, v in learner.state_dict().items()})
+    assert torch.equal(FlatParameters(resumed.product()).get(), FlatParameters(learner.product()).get())
+    for each in (learner, resumed):
+        each.observe(episodes_for(each, np.random.default_rng(9), 9000))
+        each.update()
+    assert torch.equal(FlatParameters(resumed.product()).get(), FlatParameters(learner.product()).get())
+
+
 @pytest.mark.parametrize("replay", [1, 3])
 def test_a_learner_restored_from_its_state_goes_on_to_the_bit(replay):
     def run(split: bool) -> torch.Tensor:

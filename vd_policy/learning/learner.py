@@ -37,6 +37,9 @@ class Learner(Protocol):
     def actor(self) -> Actor:
         """What acts with the present weights."""
 
+    def product(self) -> GaussianPolicy:
+        """The policy to put to use, which a run saves: `policy`, or one made from several of its states."""
+
     def state_dict(self) -> dict[str, Tensor]:
         """Everything needed to go on exactly, random state included."""
 

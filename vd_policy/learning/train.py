@@ -121,7 +121,7 @@ class Training:
         state = {**prefixed("learner", self.learner.state_dict()), "begun_with": self.begun_with}
         state |= {"next_episode": self.collector.next_episode, "rl_steps": self.rl_steps}
         config = {**self.start.config, "train": dict(self.begun_with)}
-        save_run(self.out, self.learner.policy, config=config, manifest_extra=extra, training=state,
+        save_run(self.out, self.learner.product(), config=config, manifest_extra=extra, training=state,
                  metrics_csv=self.metrics.csv())  # fmt: skip
         self.metrics.write_events(self.out)
 

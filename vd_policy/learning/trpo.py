@@ -6,6 +6,7 @@ Source: Schulman et al. 2015; advantages by GAE (Schulman et al. 2016). `docs/pa
 
 from __future__ import annotations
 
+import copy
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from vd_policy.base.episode import Episode
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import setting
+from vd_policy.learning.average import WeightAverage
 from vd_policy.learning.batch import RolloutBatch
 from vd_policy.learning.critic import Critic, CriticSettings, explained_variance
 from vd_policy.learning.intake import Intake
@@ -51,6 +53,10 @@ class TRPOSettings:
     replay_batches: int = setting(1, "recent batches in the surrogate; 1 is plain TRPO", minimum=1)
     log_ratio_max: float = setting(1.0, "importance ratios are clamped at exp of this", minimum=0.0)
     max_weight_lag: int = setting(2, "rollouts from weights older than this many versions are dropped", minimum=0)
+    averaging: float = setting(
+        0.0, "a run saves the mean of the weights after each update, the last but one counting this share of the last; "
+        "0: the last weights", minimum=0.0, maximum=0.999,
+    )  # fmt: skip
     critic: CriticSettings = field(default_factory=CriticSettings)
 
 
@@ -96,6 +102,7 @@ class TRPO:
         self._pending: list[Episode] = []
         self._window: deque[RolloutBatch] = deque(maxlen=self.settings.replay_batches)
         self._critic: Critic | None = None
+        self._average = WeightAverage(self.settings.averaging)
 
     @property
     def collect_steps(self) -> int:
@@ -126,11 +133,21 @@ class TRPO:
         critic.remember(batch.features, returns)
         figures |= critic.fit()
         self.updates += 1
+        if self.settings.averaging:
+            self._average.add(self._parameters.get())
         return figures | self._counters()
 
     def actor(self) -> Actor:
         """Acts with the learner's own policy: after an update it acts with the new weights."""
         return GaussianActor(self.policy)
+
+    def product(self) -> GaussianPolicy:
+        """The policy with the mean of the weights so far where `averaging` asks for it, else the policy itself."""
+        if self._average.value is None:
+            return self.policy
+        product = copy.deepcopy(self.policy)
+        FlatParameters(product).set(self._average.value)
+        return product
 
     def _prepare(self, batch: RolloutBatch) -> RolloutBatch:
         with torch.no_grad():
@@ -215,6 +232,7 @@ class TRPO:
         state |= {"random": self._generator.get_state(), "counters": json_tensor(counters)}
         if self._critic is not None:
             state |= prefixed("critic", self._critic.full_state())
+        state |= prefixed("average", self._average.state())
         for i, batch in enumerate(self._window):
             state |= prefixed(f"window.{i}", batch.tensors())
         return state
@@ -231,6 +249,7 @@ class TRPO:
         if critic := under("critic", state):
             self._critic = Critic(len(critic["net.input_mean"]), self.settings.critic, self._generator)
             self._critic.load_full_state(critic)
+        self._average.load(under("average", state))
         window = under("window", state)
         self._window.clear()
         for i in range(sum(name.endswith(".log_prob") for name in window)):

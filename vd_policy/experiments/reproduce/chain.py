@@ -151,7 +151,7 @@ class _Course:
                 training.restore()
             for point in job.points():
                 training.run(point, lambda steps, row: report(steps / job.steps))
-                self._evaluate(point, training.learner.policy)
+                self._evaluate(point, training.learner.product())
         return {}
 
     def _start(self) -> Run:
