@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ class RolloutBatch:
     """Steps of each episode; their sum is N."""
     features: Tensor = field(default_factory=lambda: torch.empty(0))
     """What the critic sees, (N, F); the learner fills it in."""
+    inputs: Any = None
+    """What the network makes of `obs`, tensors (N, ...) in a named tuple, while an update needs it; never saved."""
 
     @classmethod
     def of(cls, episodes: Sequence[Episode]) -> RolloutBatch:
@@ -68,6 +71,12 @@ class RolloutBatch:
 
     def __len__(self) -> int:
         return len(self.reward)
+
+    def rows(self, rows: slice) -> Any:
+        """`inputs` where they are there, else `obs`, of some steps, as views."""
+        if self.inputs is not None:
+            return type(self.inputs)(*(values[rows] for values in self.inputs))
+        return {name: values[rows] for name, values in self.obs.items()}
 
     def subset(self, indices: Tensor) -> dict[str, Tensor]:
         """The observations at `indices` (M,)."""

@@ -73,7 +73,7 @@ class Surrogate:
         for i, raw in enumerate(self._parts):
             part = raw._replace(obs=inputs(raw.obs))
             self._look_at(part)
-            if self._count * _bytes_each(part.obs) <= HELD_BYTES:
+            if may_be_held(part.obs, self._count):
                 self._parts[i] = part
 
     def _look_at(self, part: _Part) -> None:
@@ -107,14 +107,13 @@ class Surrogate:
         return (log_ratio.clamp(max=self._log_ratio_max).exp() * part.advantage).sum() / self._count
 
 
-def _bytes_each(obs: Any) -> float:
-    """Memory of one step's observation or inputs."""
-    tensors = obs.values() if isinstance(obs, dict) else obs
-    return sum(t.nbytes / len(t) for t in tensors)
+def may_be_held(inputs: Any, steps: int) -> bool:
+    """Whether there is room for so many steps of network inputs (or observations) like these."""
+    tensors = inputs.values() if isinstance(inputs, dict) else inputs
+    return steps * sum(t.nbytes / len(t) for t in tensors) <= HELD_BYTES
 
 
 def _parts(batch: RolloutBatch, advantage: Tensor) -> Iterator[_Part]:
     for start in range(0, len(batch), PART):
         rows = slice(start, start + PART)
-        obs = {name: values[rows] for name, values in batch.obs.items()}
-        yield _Part(obs, batch.action[rows], batch.log_prob[rows], advantage[rows])
+        yield _Part(batch.rows(rows), batch.action[rows], batch.log_prob[rows], advantage[rows])

@@ -27,7 +27,7 @@ from vd_policy.learning.intake import Intake
 from vd_policy.learning.natural import Outputs, conjugate_gradients, fisher_product, line_search
 from vd_policy.learning.parameters import FlatParameters, unmasked
 from vd_policy.learning.states import State, from_json_tensor, json_tensor, load_module, prefixed, under
-from vd_policy.learning.surrogate import Inputs, Surrogate
+from vd_policy.learning.surrogate import Inputs, Surrogate, may_be_held
 from vd_policy.policy.actor import Actor, GaussianActor
 from vd_policy.policy.gaussian import GaussianPolicy, entropy
 from vd_policy.policy.layers import regularised_layers
@@ -132,6 +132,7 @@ class TRPO:
             figures |= self._policy_step(critic)
         critic.remember(batch.features, returns)
         figures |= critic.fit()
+        batch.inputs = None
         self.updates += 1
         if self.settings.averaging:
             self._average.add(self._parameters.get())
@@ -151,7 +152,10 @@ class TRPO:
 
     def _prepare(self, batch: RolloutBatch) -> RolloutBatch:
         with torch.no_grad():
-            features = self._features(batch.obs)
+            inputs = self._inputs(batch.obs)
+            features = self._features(inputs)
+        if not isinstance(inputs, dict) and may_be_held(inputs, len(batch)):
+            batch.inputs = inputs
         joints = batch.obs["q"].to(torch.float32).flatten(1)
         batch.features = torch.cat([features, joints, batch.time[:, None]], dim=1)
         return batch
