@@ -262,7 +262,7 @@ def test_a_killed_policy_is_followed_by_a_halt(deployed: Deployed) -> None:
     """FAULTS 21: policy node killed with SIGKILL."""
     deployed.moving()
     deployed.policy.kill()
-    deployed.wait("safety", "holding: no ")  # command, or on a very busy machine joint states
+    deployed.wait("safety", "holding: ")  # no command; on a machine that stood still, whatever was missed first
     deployed.at_rest()
 
 
