@@ -27,7 +27,7 @@ from vd_policy.experiments.reproduce.chain import carry_out_job, check_same, csv
 from vd_policy.experiments.reproduce.claims import curve_verdicts, sparsity_verdicts
 from vd_policy.experiments.reproduce.curves import Curve, Trained, read_trained
 from vd_policy.experiments.reproduce.forecast import Forecast
-from vd_policy.experiments.reproduce.jobs import CLONED, GRASP, REACH, UNCERTAINTY, UNTRAINED, CloneJob, TrainJob
+from vd_policy.experiments.reproduce.jobs import CLONED, FILTERS, GRASP, UNCERTAINTY, UNTRAINED, CloneJob, TrainJob
 from vd_policy.experiments.reproduce.measure import SUCCESSES
 from vd_policy.experiments.reproduce.plan import (
     FIGURES,
@@ -157,10 +157,13 @@ def test_directories_that_were_begun_before_jobs_knew_their_task_go_on(tmp_path)
 
 
 def test_every_clone_has_a_recipe():
-    clones = [replace(CLONE, method=method, task=task) for method in (*CLONED, UNTRAINED) for task in (REACH, GRASP)]
+    grasped = FIGURES["fig7"].methods
+    clones = [replace(CLONE, method=method) for method in (*CLONED, UNTRAINED)]
+    clones += [replace(clone, task=GRASP) for clone in clones if clone.method in grasped]
     assert {job.method: load_recipe(job.recipe).settings["method"] for job in clones} == {
-        "vd": "vd", "l2": "l2", "none": "none", UNTRAINED: "none",
+        "vd": "vd", FILTERS: "vd", "l2": "l2", "none": "none", UNTRAINED: "none",
     }  # fmt: skip
+    assert len(clones) == 9
 
 
 def test_jobs_of_two_tasks_lie_apart():

@@ -16,8 +16,11 @@ from vd_policy.learning.pretrain import observation_spec, pretrain
 from vd_policy.learning.rollout import rollout
 from vd_policy.policy.actor import GaussianActor
 from vd_policy.policy.checkpoint import load_metrics, load_run, load_training
+from vd_policy.policy.cost import filter_shares
 from vd_policy.policy.export import random_observation
-from vd_policy.policy.layers import regularised_layers
+from vd_policy.policy.gaussian import PolicySettings, new_policy
+from vd_policy.policy.layers import regularised_layers, total_kl
+from vd_policy.policy.network import NetworkSettings
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +53,9 @@ def test_cloning_lowers_the_error_and_writes_a_run_that_acts(dataset, tmp_path, 
         assert rollouts.collect(GaussianActor(run.policy), 5)
 
 
-@pytest.mark.parametrize("crash_at", [7, 12])
-def test_a_training_cut_in_two_equals_the_whole_to_the_bit(dataset, tmp_path, crash_at):
-    settings = quick("vd", select_epochs=3, select_episodes=2)
+@pytest.mark.parametrize(("crash_at", "filter_kl"), [(7, 0.0), (12, 0.0), (7, 50.0)])
+def test_a_training_cut_in_two_equals_the_whole_to_the_bit(dataset, tmp_path, crash_at, filter_kl):
+    settings = quick("vd", select_epochs=3, select_episodes=2, filter_kl=filter_kl)
     pretrain(dataset, settings, tmp_path / "whole")
     with pytest.raises(Interrupt):
         pretrain(dataset, settings, tmp_path / "cut", progress=interrupted_at(crash_at))
@@ -110,6 +113,24 @@ def test_the_weight_of_the_kl_rises_over_the_warm_up_and_then_stays():
         cloning.step_count = step
         weights.append(cloning.kl_weight)
     assert weights == [0.0, 0.5, 1.0, 1.0]
+
+
+def test_dropout_of_filters_weighs_each_by_what_it_costs():
+    policy = new_policy(tiny_policy().spec, PolicySettings(mean=NetworkSettings(layers="variational_filters")), seed=0)
+    cloning = Cloning(policy, CloningSettings(filter_kl=50.0), samples=40, steps=10, seed=0)
+    cloning.step_count = 10
+    with torch.no_grad():
+        policy.mean.train()
+        filters = [layer.filter_kl() for layer in policy.mean.encoder.conv]
+        shares = filter_shares(policy.mean.shape, policy.spec)
+        expected = (total_kl(policy.mean) + 50.0 * sum(s * kl for s, kl in zip(shares, filters))) / 40
+    obs, labels = random_observation(policy.spec, 8, seed=0), torch.zeros(8, policy.spec.action_size)
+    assert cloning.step(obs, labels)["penalty"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_dropout_of_filters_needs_that_of_weights():
+    with pytest.raises(BadInput, match="filter_kl"):
+        CloningSettings(method="l2", filter_kl=50.0)
 
 
 def test_an_existing_run_is_not_overwritten(dataset, tmp_path):

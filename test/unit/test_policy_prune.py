@@ -8,14 +8,13 @@ import torch
 from policy_samples import SMALL, lively, random_obs, small_policy, small_spec
 
 from vd_policy.base.errors import BadInput
+from vd_policy.policy.cost import flops, parameter_count
 from vd_policy.policy.gaussian import GaussianPolicy, PolicySettings, new_policy
 from vd_policy.policy.network import NetworkSettings
 from vd_policy.policy.prune import (
     Masks,
-    flops,
     magnitude_masks,
     masked,
-    parameter_count,
     prune,
     prune_by_magnitude,
     threshold_masks,

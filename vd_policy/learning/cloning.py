@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from vd_policy.base.episode import Obs
-from vd_policy.base.errors import VdPolicyError
+from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import setting
 from vd_policy.learning.states import State, load_module, load_optimizer, optimizer_state, prefixed, under
+from vd_policy.policy.cost import filter_shares
+from vd_policy.policy.filters import FilterVariationalConv2d
 from vd_policy.policy.gaussian import GaussianPolicy, log_prob
 from vd_policy.policy.layers import total_kl
 
@@ -32,7 +34,21 @@ class CloningSettings:
                                   minimum=0.01, maximum=1.0)  # fmt: skip
     likelihood_std: float = setting(0.1, "sigma_psi of the likelihood, fixed [action units]", minimum=1e-3)
     kl_warmup: float = setting(0.4, "share of all steps in which the KL's weight rises to 1", minimum=0.0, maximum=1.0)
+    filter_kl: float = setting(
+        0.0, "dropout of whole filters, with vd: how many weights' KL that of an average filter counts as", minimum=0.0
+    )
     l2_weight: float = setting(1e-4, "weight of the sum of squares in units of the mean squared error", minimum=0.0)
+
+    def __post_init__(self) -> None:
+        if self.filter_kl > 0 and self.method != "vd":
+            raise BadInput("filter_kl", self.filter_kl, f"0 with method {self.method}", "clone with method vd")
+
+    @property
+    def layers(self) -> str:
+        """Family of the layers that are cloned, a key of `FAMILIES`."""
+        if self.method != "vd":
+            return "dense"
+        return "variational_filters" if self.filter_kl > 0 else "variational"
 
 
 class Cloning:
@@ -42,7 +58,7 @@ class Cloning:
     the step number is needed to go on exactly.
 
     Args:
-        policy: variational layers for ``vd``, dense ones otherwise.
+        policy: its means are of the family that the settings name.
         samples: N, the number of training samples that the KL divergence is shared over.
         steps: all steps of the training, for the warm-up.
         seed: root of the noise.
@@ -104,11 +120,21 @@ class Cloning:
     def _penalty(self) -> Tensor:
         """What the regulariser adds to the loss: beta KL / N, or the weighted sum of squares."""
         if self.settings.method == "vd":
-            return self.kl_weight * total_kl(self.policy.mean) / self._samples
+            return self.kl_weight * (total_kl(self.policy.mean) + self._filter_kl()) / self._samples
         if self.settings.method == "l2":
             mse_to_nll = 0.5 * len(self._std) / self.settings.likelihood_std**2
             return self.settings.l2_weight * mse_to_nll * torch.stack([w.square().sum() for w in self._weights]).sum()
         return torch.zeros(())
+
+    def _filter_kl(self) -> Tensor:
+        """KL of the filters' factors, each weighted by what the filter costs to compute."""
+        if self.settings.filter_kl == 0:
+            return torch.zeros(())
+        network = self.policy.mean
+        layers = [layer for layer in network.encoder.conv if isinstance(layer, FilterVariationalConv2d)]
+        shares = filter_shares(network.shape, network.spec)
+        divergences = [share * layer.filter_kl() for share, layer in zip(shares, layers)]
+        return self.settings.filter_kl * torch.stack(divergences).sum()
 
     def state_dict(self) -> State:
         """Weights, Adam's moments and the step number, by flat names."""

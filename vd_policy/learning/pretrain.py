@@ -95,8 +95,7 @@ class _Pretraining:
         self.train, self.held_out = dataset.split(settings.validation_fraction, seed)
         self.steps_per_epoch = max(1, len(self.train) // settings.batch)
         self.steps = settings.epochs * self.steps_per_epoch
-        layers = "variational" if settings.method == "vd" else "dense"
-        shape = replace(settings.policy, mean=replace(settings.policy.mean, layers=layers))
+        shape = replace(settings.policy, mean=replace(settings.policy.mean, layers=settings.layers))
         policy = new_policy(observation_spec(dataset, self.train), shape, seed=Seeds(seed).integer("network"))
         self.cloning = Cloning(policy, settings, samples=len(self.train), steps=self.steps, seed=seed)
         self.metrics = Metrics()

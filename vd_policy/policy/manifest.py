@@ -15,11 +15,11 @@ import torch
 from vd_policy import __version__
 from vd_policy.base import settings
 from vd_policy.base.errors import BadInput
+from vd_policy.policy.cost import parameter_count
 from vd_policy.policy.gaussian import GaussianPolicy, PolicySettings
 from vd_policy.policy.layers import DenseConv2d, DenseLinear
 from vd_policy.policy.network import TwoStreamNetwork
 from vd_policy.policy.observation import ObservationSpec
-from vd_policy.policy.prune import parameter_count
 
 SCHEMA = 1
 KIND = "gaussian"

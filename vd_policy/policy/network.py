@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vd_policy.base.episode import Obs
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import setting
+from vd_policy.policy.filters import FilterVariationalConv2d
 from vd_policy.policy.layers import DenseConv2d, DenseLinear
 from vd_policy.policy.observation import Normalised, ObservationSpec
 from vd_policy.policy.variational import VariationalConv2d, VariationalLinear
@@ -22,6 +23,7 @@ MAX_WIDTH = 4096
 FAMILIES: dict[str, tuple[Any, Any]] = {
     "dense": (DenseLinear, DenseConv2d),
     "variational": (VariationalLinear, VariationalConv2d),
+    "variational_filters": (VariationalLinear, FilterVariationalConv2d),
 }
 """Layer families: fully connected and convolutional layer of each."""
 

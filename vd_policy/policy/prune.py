@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from vd_policy.base.errors import BadInput
 from vd_policy.policy.compact import Compaction
+from vd_policy.policy.cost import flops, parameter_count
 from vd_policy.policy.gaussian import FeatureHead, GaussianPolicy
 from vd_policy.policy.layers import LOG_ALPHA_THRESHOLD, Regularised
-from vd_policy.policy.network import IMAGE_CHANNELS, NetworkSettings, TwoStreamNetwork
-from vd_policy.policy.observation import ObservationSpec
+from vd_policy.policy.network import NetworkSettings, TwoStreamNetwork
 
 Masks = dict[str, Tensor]
 """Layer name in the mean network to a bool tensor of its weight's shape, True where the weight stays."""
@@ -153,28 +153,6 @@ def weight_layers(network: TwoStreamNetwork) -> list[tuple[str, Any]]:
     """Names (``conv.0`` ... ``head``) and modules of the layers that have weights, in order."""
     found = [(name, module) for name, module in network.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
     return [(name.removeprefix("encoder."), module) for name, module in found]
-
-
-def parameter_count(shape: NetworkSettings, spec: ObservationSpec) -> int:
-    """Weights and biases of a network of this shape."""
-    return sum(rows * columns + rows for rows, columns, _ in _matrices(shape, spec))
-
-
-def flops(shape: NetworkSettings, spec: ObservationSpec) -> int:
-    """Floating-point operations of one forward pass for one observation, a multiply-add counted as two."""
-    return sum(2 * rows * columns * positions for rows, columns, positions in _matrices(shape, spec))
-
-
-def _matrices(shape: NetworkSettings, spec: ObservationSpec) -> list[tuple[int, int, int]]:
-    """(rows, columns, positions it is applied at) of every layer."""
-    found, channels = [], (IMAGE_CHANNELS, *shape.conv_channels)
-    for i, filters in enumerate(shape.conv_channels):
-        height, width = replace(shape, conv_channels=shape.conv_channels[: i + 1], image_features=None).map_size(spec)
-        found.append((filters, channels[i] * shape.kernel**2, height * width))
-    read = shape.flat_features(spec) if shape.image_features is None else shape.image_features
-    for widths in ((read, *shape.image_widths), (spec.action_size, *shape.joint_widths)):
-        found += [(rows, columns, 1) for columns, rows in zip(widths, widths[1:])]
-    return [*found, (spec.action_size, shape.feature_width, 1)]
 
 
 def _pruned(policy: GaussianPolicy, masks: Masks) -> tuple[GaussianPolicy, PruneReport]:

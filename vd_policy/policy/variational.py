@@ -28,6 +28,12 @@ TINY = 1e-16
 """Keeps log theta^2 and the standard deviation of an activation finite at zero."""
 
 
+def log_alpha(theta: Tensor, log_sigma2: Tensor) -> Tensor:
+    """Log dropout rate at these means and log variances, of their shape, in [-8, 8]."""
+    ratio = log_sigma2 - (theta.square() + TINY).log()
+    return ratio.clamp(-LOG_ALPHA_LIMIT, LOG_ALPHA_LIMIT)
+
+
 class _Posterior(nn.Module):
     """What both layer kinds share: the parameters of the weights' posterior and what follows from them alone."""
 
@@ -39,8 +45,7 @@ class _Posterior(nn.Module):
     @property
     def log_alpha(self) -> Tensor:
         """Log dropout rate of every weight, shape of `weight`, in [-8, 8]."""
-        ratio = self.log_sigma2 - (self.weight.square() + TINY).log()
-        return ratio.clamp(-LOG_ALPHA_LIMIT, LOG_ALPHA_LIMIT)
+        return log_alpha(self.weight, self.log_sigma2)
 
     def kl(self) -> Tensor:
         """KL divergence of the posterior from the log-uniform prior, a scalar."""
@@ -86,10 +91,14 @@ class VariationalConv2d(_Posterior, nn.Conv2d):
         """(B, in, H, W) to (B, out, H', W'), as `VariationalLinear.forward`."""
         if not self.training:
             return F.conv2d(x, self.weight * self.mask(), self.bias, self.stride, self.padding)
+        return self.sampled(x, self.bias)
+
+    def sampled(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(B, in, H, W) to (B, out, H', W') with weights drawn from their posterior."""
         sigma = (0.5 * self.log_sigma2).exp()
         weights = (torch.addcmul(self.weight, sigma, torch.randn_like(sigma)) for _ in range(DRAWS))
         parts = zip(x.chunk(DRAWS), weights)
-        return torch.cat([F.conv2d(part, weight, self.bias, self.stride, self.padding) for part, weight in parts])
+        return torch.cat([F.conv2d(part, weight, bias, self.stride, self.padding) for part, weight in parts])
 
 
 class KlDivergence(torch.autograd.Function):

@@ -1,11 +1,12 @@
 """Run the paper's experiments: both cores, resumable, with curves, a plot and verdicts.
 
-fig4: VD, L2, L2 pruned by magnitude to VD's size, cloning without a regulariser and no pre-training, beside both
-experts. fig5: fewer demonstrations. fig6: less noise on the expert. fig7: as fig4, for grasping, judged by the return a
-trajectory. table1 and table1_grasp: how sparse VD leaves the network. recipes: VD under our recipe of RL beside the
-paper's. Every job (method, seed, setting) has a directory of its own under DIR; after a crash the same command goes on,
-and more --steps go on from fewer. Several values of --initial-std and --l2-weight make a sweep: every method is then
-judged by its best setting. --scale paper is the printed setting and takes days on two cores.
+fig4: VD, VD of filters, too, L2, L2 pruned by magnitude to VD's size, cloning without a regulariser and no
+pre-training, beside both experts. fig5: fewer demonstrations. fig6: less noise on the expert. fig7: as fig4, for
+grasping, judged by the return a trajectory. table1 and table1_grasp: how sparse VD leaves the network. recipes: VD
+under our recipe of RL beside the paper's. Every job (method, seed, setting) has a directory of its own under DIR; after
+a crash the same command goes on, and more --steps go on from fewer. Several values of --initial-std and --l2-weight
+make a sweep: every method is then judged by its best setting. --scale paper is the printed setting and takes days on
+two cores.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=whole(1, 1000), default=5, metavar="N",
                         help="runs of every arm: seeds --seed, --seed + 1, ... (5)")  # fmt: skip
     parser.add_argument("--only", nargs="+", default=None, metavar="METHOD",
-                        help="leave it at some of vd, vd_uncertainty, l2, l2_pruned, none, random")  # fmt: skip
+                        help="leave it at some of vd, vd_filters, vd_uncertainty, l2, l2_pruned, none, "
+                             "random")  # fmt: skip
     parser.add_argument("--recipe", default="trpo", metavar="NAME",
                         help="of RL: a name in config/recipes or a YAML file (trpo, the paper's)")  # fmt: skip
     parser.add_argument("--initial-std", type=number(0.001, 1.0), nargs="+", default=[], metavar="X",

@@ -10,10 +10,11 @@ import numpy as np
 
 from vd_policy.experiments.interval import Mean, mean_of
 from vd_policy.experiments.reproduce.curves import Curve, Trained
-from vd_policy.experiments.reproduce.jobs import MAGNITUDE, UNCERTAINTY, TrainJob
+from vd_policy.experiments.reproduce.jobs import FILTERS, MAGNITUDE, UNCERTAINTY, TrainJob
 
 TITLES = {
     "vd": "VD",
+    FILTERS: "VD of filters, too",
     UNCERTAINTY: "VD, exploring by its uncertainty",
     "l2": "L2",
     MAGNITUDE: "L2, pruned by magnitude like VD",

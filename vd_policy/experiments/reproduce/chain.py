@@ -102,7 +102,7 @@ def _completed(begun: dict[str, Any]) -> dict[str, Any]:
 
 def _clone(job: CloneJob, root: Path, report: Report) -> dict[str, Any]:
     dataset = Dataset(root / "demonstrations" / job.demonstrations)
-    settings, out = _pretrain_settings(job), cloned(job, root)
+    settings, out = pretrain_settings(job), cloned(job, root)
     there = (out / MANIFEST).is_file()
     if job.method == UNTRAINED:
         if not there:
@@ -114,7 +114,8 @@ def _clone(job: CloneJob, root: Path, report: Report) -> dict[str, Any]:
     return _sparsity(load_run(out).policy)
 
 
-def _pretrain_settings(job: CloneJob) -> PretrainSettings:
+def pretrain_settings(job: CloneJob) -> PretrainSettings:
+    """What the job clones with."""
     changes: dict[str, Any] = {} if job.method == UNTRAINED else {"epochs": job.epochs}
     if job.l2_weight is not None:
         changes["l2_weight"] = job.l2_weight

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
-from vd_policy.experiments.reproduce.chain import begun
+from vd_policy.experiments.reproduce.chain import begun, pretrain_settings
 from vd_policy.experiments.reproduce.jobs import CloneJob, Job, TrainJob
-from vd_policy.learning.cloning import Cloning, CloningSettings
+from vd_policy.learning.cloning import Cloning
 from vd_policy.learning.collector import ProcessCollector
 from vd_policy.learning.recipe import build_learner, load_recipe
 from vd_policy.policy.export import random_observation
-from vd_policy.policy.gaussian import PolicySettings, new_policy
+from vd_policy.policy.gaussian import new_policy
 from vd_policy.policy.observation import ObservationSpec
 from vd_policy.sim.env import ArmEnv
 
@@ -88,10 +88,9 @@ def _measure(job: Job) -> float:
 def _clone_step_s(job: CloneJob) -> float:
     if not job.epochs:
         return 0.0
-    settings = CloningSettings(method=job.method)
-    shape = PolicySettings()
-    layers = "variational" if job.method == "vd" else "dense"
-    policy = new_policy(_spec(job), replace(shape, mean=replace(shape.mean, layers=layers)), seed=0)
+    settings = pretrain_settings(job)
+    shape = settings.policy
+    policy = new_policy(_spec(job), replace(shape, mean=replace(shape.mean, layers=settings.layers)), seed=0)
     cloning = Cloning(policy, settings, samples=job.samples, steps=PROBES, seed=0)
     obs, labels = random_observation(policy.spec, BATCH, seed=0), torch.zeros(BATCH, policy.spec.action_size)
     times = []

@@ -7,15 +7,19 @@ from pathlib import Path
 
 from vd_policy.demos.demonstrator import DemonstrationSettings
 
-CLONED = ("vd", "l2", "none")
-"""Methods of `vd_policy pretrain`."""
+FILTERS = "vd_filters"
+"""Cloned with VD of whole filters on top of that of weights."""
+CLONED = ("vd", FILTERS, "l2", "none")
+"""Ways of cloning, by their recipes for reaching."""
+DROPPED = ("vd", FILTERS)
+"""Those of them that are pruned by their dropout rates."""
 UNTRAINED = "random"
 """The method without pre-training: a freshly initialised network."""
 MAGNITUDE = "l2_pruned"
 """Cloned with L2, then pruned by magnitude to the densities that VD came to, layer by layer."""
 UNCERTAINTY = "vd_uncertainty"
 """Cloned with VD, exploring from the start as widely as VD is uncertain (section VI), without a setting of its own."""
-METHODS = ("vd", UNCERTAINTY, "l2", MAGNITUDE, "none", UNTRAINED)
+METHODS = ("vd", FILTERS, UNCERTAINTY, "l2", MAGNITUDE, "none", UNTRAINED)
 REACH, GRASP = "reach", "grasp"
 """The paper's tasks, by their names in config/tasks."""
 
@@ -138,7 +142,7 @@ class TrainJob:
     @property
     def kind(self) -> str:
         """Jobs of one kind take alike long for a unit of work; pruned networks take less."""
-        network = "pruned" if self.method in ("vd", UNCERTAINTY, MAGNITUDE) else "dense"
+        network = "pruned" if self.method in (*DROPPED, UNCERTAINTY, MAGNITUDE) else "dense"
         return f"train {self.clone.task} {network} {Path(self.recipe).stem}"
 
     def place(self, root: Path) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from vd_policy.base.errors import BadInput
 from vd_policy.experiments.reproduce.jobs import (
+    DROPPED,
     GRASP,
     MAGNITUDE,
     METHODS,
@@ -202,7 +203,7 @@ def _starts(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[_Start
 
 
 def _clones(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[CloneJob]:
-    epochs = {"vd": scale.vd_epochs, UNTRAINED: 0}.get(method, scale.epochs)
+    epochs = 0 if method == UNTRAINED else scale.vd_epochs if method in DROPPED else scale.epochs
     if scale.hold == "steps":
         epochs = round(epochs * scale.samples / data.samples)
     weights = sweep.l2_weight if method == "l2" else (None,)
