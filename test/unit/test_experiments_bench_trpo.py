@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from vd_policy.base.errors import BadInput
+from vd_policy.experiments.bench_policy import bench_policy, bench_spec
 from vd_policy.experiments.bench_trpo import bench_trpo
+from vd_policy.policy.checkpoint import save_run
+from vd_policy.policy.cost import flops
+from vd_policy.policy.gaussian import PolicySettings, new_policy
+from vd_policy.policy.network import NetworkSettings
+from vd_policy.sim.env import ArmEnv
 
 
 def test_the_benchmark_of_trpo_gives_its_parts_and_ratios():
@@ -13,6 +22,30 @@ def test_the_benchmark_of_trpo_gives_its_parts_and_ratios():
         parts = figures[f"collect_{name}_16px_s"] + figures[f"update_{name}_16px_s"]
         assert figures[f"iteration_{name}_16px_s"] == pytest.approx(parts)
     assert figures["iteration_16px_speedup"] > 0.0
+
+
+def small_run(path, joints: tuple[str, ...], size: int = 16):
+    """A run whose network is narrower than the default's, as a pruned one is."""
+    spec = replace(bench_spec(size, size), joints=joints)
+    policy = new_policy(spec, PolicySettings(mean=NetworkSettings(conv_channels=(2, 3, 4))), seed=0)
+    return save_run(path, policy, config={}), policy
+
+
+def test_a_run_is_timed_beside_the_dense_network_of_its_image_size(tmp_path):
+    env = ArmEnv()
+    env.close()
+    path, policy = small_run(tmp_path / "run", env.robot.joints)
+    found = bench_trpo(run=str(path), rounds=1)
+    assert found["iteration_16px_speedup"] > 0.0 and not any("sb3" in name for name in found)
+    figures = bench_policy(run=str(path), rounds=1, batch=4)
+    assert figures["flops_pruned"] == flops(policy.mean.shape, policy.spec) < figures["flops_dense"]
+    assert "forward_torch_masked_ms" not in figures and figures["forward_onnx_speedup"] > 0.0
+
+
+def test_a_run_of_another_arm_is_refused_by_the_benchmark_of_trpo(tmp_path):
+    path, _ = small_run(tmp_path / "run", tuple(f"other_{i}" for i in range(6)))
+    with pytest.raises(BadInput, match="other_0"):
+        bench_trpo(run=str(path), rounds=1)
 
 
 def test_sb3_contribs_trpo_updates_our_networks():

@@ -11,13 +11,12 @@ from pathlib import Path
 
 from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import VdPolicyError
-from vd_policy.experiments.bench_policy import UNITS_LEFT, bench_spec, unit_masks
+from vd_policy.experiments.bench_policy import bench_spec, dense_and_pruned
 from vd_policy.graph.domain import own_domain
 from vd_policy.graph.process import NodeSpec
 from vd_policy.graph.up import run
 from vd_policy.policy.checkpoint import save_run
-from vd_policy.policy.gaussian import GaussianPolicy, new_policy
-from vd_policy.policy.prune import masked, prune
+from vd_policy.policy.gaussian import GaussianPolicy
 
 FRAME_RATE_HZ = 30.0
 
@@ -59,11 +58,10 @@ def bench_control(
 
 
 def _policies(size: int, seed: int) -> Mapping[str, GaussianPolicy]:
-    """An untrained policy, and the same with the share of units that the paper's networks keep."""
+    """An untrained policy, and the same with the share of units that the paper's networks keep, by name."""
     robot = load_robot()
     spec = replace(bench_spec(size, size), joints=robot.joints, q_offset_rad=robot.home_rad, max_step_rad=math.pi / 5)
-    dense = new_policy(spec, seed=seed)
-    return {"dense": dense, "pruned": prune(masked(dense, unit_masks(dense, UNITS_LEFT, seed)))[0]}
+    return dense_and_pruned(spec, "", seed)
 
 
 def _measure(path: Path, size: int, backend: str, rate_hz: float, seconds: float) -> dict[str, float]:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from vd_policy.policy.actor import GaussianActor
+from vd_policy.policy.checkpoint import load_run
+from vd_policy.policy.cost import flops, parameter_count
 from vd_policy.policy.export import onnx_session, random_observation
 from vd_policy.policy.gaussian import GaussianPolicy, PolicySettings, new_policy
 from vd_policy.policy.layers import total_kl
@@ -28,12 +30,13 @@ SAMPLES = 8000
 
 
 def bench_policy(
-    image_height: int = 128, image_width: int = 128, *, batch: int = 100, rounds: int = 15, seed: int = 0
+    image_height: int = 128, image_width: int = 128, *, run: str = "", batch: int = 100, rounds: int = 15, seed: int = 0
 ) -> dict[str, float]:
     """Time one decision and one training step.
 
     Args:
-        image_height, image_width: of the observation [pixels].
+        image_height, image_width: of the observation [pixels]; a run has its own.
+        run: directory of a pruned run to time; without one, a network of which a random third of the units is left.
         batch: observations in a training step.
         rounds: repetitions of each measurement; medians are reported (of ten times as many decisions).
         seed: of weights, masks and observations.
@@ -45,15 +48,31 @@ def bench_policy(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        spec = bench_spec(image_height, image_width)
-        dense = new_policy(spec, seed=seed)
-        full = masked(dense, unit_masks(dense, UNITS_LEFT, seed))
-        small, report = prune(full)
-        figures = _forward_figures({"dense": dense, "masked": full, "pruned": small}, 10 * rounds)
+        policies = dense_and_pruned(bench_spec(image_height, image_width), run, seed)
+        spec = policies["dense"].spec
+        figures = _forward_figures(policies, 10 * rounds)
         figures |= _step_figures(spec, batch, rounds, seed)
     finally:
         torch.set_num_threads(threads)
-    return {**figures, "parameters_dense": report.parameters_before, "parameters_pruned": report.parameters_after}
+    sizes = ((name, policies[name].mean.shape) for name in ("dense", "pruned"))
+    return figures | {f"{what}_{name}": count(shape, spec) for name, shape in sizes
+                      for what, count in (("parameters", parameter_count), ("flops", flops))}  # fmt: skip
+
+
+def dense_and_pruned(spec: ObservationSpec, run: str, seed: int) -> dict[str, GaussianPolicy]:
+    """Networks to compare by name: ``dense``; ``masked``, with a random third of its units; ``pruned``, without them.
+
+    Args:
+        spec: of the networks where there is no run.
+        run: directory of a run, whose policy is ``pruned`` and whose spec is that of ``dense``; empty for none.
+        seed: of weights and masks.
+    """
+    if run:
+        pruned = load_run(run).policy
+        return {"dense": new_policy(pruned.spec, seed=seed), "pruned": pruned}
+    dense = new_policy(spec, seed=seed)
+    full = masked(dense, unit_masks(dense, UNITS_LEFT, seed))
+    return {"dense": dense, "masked": full, "pruned": prune(full)[0]}
 
 
 def bench_spec(image_height: int, image_width: int) -> ObservationSpec:

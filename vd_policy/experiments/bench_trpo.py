@@ -12,14 +12,14 @@ import time
 from functools import partial
 
 from vd_policy.base.episode import Episode
-from vd_policy.experiments.bench_policy import UNITS_LEFT, unit_masks
+from vd_policy.experiments.bench_policy import dense_and_pruned
 from vd_policy.learning.collector import ProcessCollector
 from vd_policy.learning.critic import CriticSettings
 from vd_policy.learning.trpo import TRPO, TRPOSettings
 from vd_policy.policy.actor import GaussianActor
+from vd_policy.policy.checkpoint import load_run
 from vd_policy.policy.gaussian import GaussianPolicy, new_policy
 from vd_policy.policy.observation import ObservationSpec
-from vd_policy.policy.prune import masked, prune
 from vd_policy.sim.env import ArmEnv
 
 STEPS = 200
@@ -28,11 +28,15 @@ AT_ONCE = TRPOSettings(batch_steps=STEPS, critic=CriticSettings(warmup_batches=0
 """The defaults, but for the warm-up, so that the first update already moves the policy."""
 
 
-def bench_trpo(sizes: tuple[int, ...] = (64, 128), *, rounds: int = 3, seed: int = 0) -> dict[str, float]:
+def bench_trpo(
+    sizes: tuple[int, ...] = (64, 128), *, run: str = "", rounds: int = 3, seed: int = 0
+) -> dict[str, float]:
     """Time iterations of 200 environment steps, one thread.
 
     Args:
         sizes: rows and columns of the images; the last one is compared with sb3-contrib.
+        run: directory of a pruned run to time, at its own size; without one, networks of which a random third of the
+            units is left.
         rounds: repetitions of an iteration, of which the median is reported; the updates side by side take a minute of
             CPU time, and are made once.
         seed: of networks, masks and rollouts.
@@ -42,21 +46,31 @@ def bench_trpo(sizes: tuple[int, ...] = (64, 128), *, rounds: int = 3, seed: int
         the time that the robot needs for the steps, and the ratios to sb3-contrib.
     """
     figures: dict[str, float] = {}
+    if run:
+        sizes = (_size_of(run),)
     for size in sizes:
-        figures |= _iterations(size, rounds, seed)
-    if importlib.util.find_spec("sb3_contrib"):
+        figures |= _iterations(size, run, rounds, seed)
+    if not run and importlib.util.find_spec("sb3_contrib"):
         figures |= _side_by_side(sizes[-1], seed)
     return figures
 
 
-def _iterations(size: int, rounds: int, seed: int) -> dict[str, float]:
+def _size_of(run: str) -> int:
+    """Rows of the images of a run that can act in the benchmark's environment."""
+    spec, env = load_run(run).policy.spec, ArmEnv()
+    env.close()
+    spec.check_arm(env.robot.name, env.robot.joints, env.settings.max_step_rad, run)
+    spec.check_image(spec.image_height, spec.image_height, run)
+    return spec.image_height
+
+
+def _iterations(size: int, run: str, rounds: int, seed: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     make_env = partial(ArmEnv, image_height=size, image_width=size)
-    dense = new_policy(_spec(size), seed=seed)
-    pruned = prune(masked(dense, unit_masks(dense, UNITS_LEFT, seed)))[0]
+    policies = dense_and_pruned(_spec(size), run, seed)
     with ProcessCollector(make_env, seed=seed) as collector:
-        for name, policy in (("dense", dense), ("pruned", pruned)):
-            times = [_iteration(policy, collector) for _ in range(rounds)]
+        for name in ("dense", "pruned"):
+            times = [_iteration(policies[name], collector) for _ in range(rounds)]
             for part, values in zip(("collect", "update", "iteration"), zip(*times)):
                 figures[f"{part}_{name}_{size}px_s"] = statistics.median(values)
     pair = (figures[f"iteration_{name}_{size}px_s"] for name in ("dense", "pruned"))
