@@ -9,7 +9,7 @@ import torch
 from learning_samples import collector, demonstrations, tiny_policy, tiny_run
 
 from vd_policy.base.errors import BadInput
-from vd_policy.base.resources import resource
+from vd_policy.base.resources import named_or_path, resource
 from vd_policy.base.settings import build
 from vd_policy.cli.main import main
 from vd_policy.demos.demonstrate import demonstrate
@@ -107,9 +107,11 @@ def test_every_recipe_of_the_package_builds():
     assert len(learners) + len(cloning) == len(recipes)
 
 
-def test_a_task_is_trained_by_a_recipe_of_its_own_where_there_is_one():
-    assert {task: recipe_of_rl(task) for task in ("reach", "grasp", "stack")} == {
-        "reach": "trpo_rate", "grasp": "trpo_grasp", "stack": "trpo_rate"}  # fmt: skip
+def test_a_task_is_trained_by_the_recipe_of_its_rules_where_there_is_one(tmp_path):
+    ours = tmp_path / "mugs.yaml"
+    ours.write_text(named_or_path("tasks", "grasp").read_text().replace("horizon: 25", "horizon: 20"))
+    assert {task: recipe_of_rl(task) for task in ("reach", "grasp", str(ours))} == {
+        "reach": "trpo_rate", "grasp": "trpo_grasp", str(ours): "trpo_grasp"}  # fmt: skip
 
 
 def test_settings_are_changed_from_the_command_line_by_dotted_names():

@@ -14,6 +14,7 @@ from vd_policy.base.resources import named_or_path, share_directory
 from vd_policy.base.settings import from_yaml, parse_yaml, setting
 from vd_policy.learning.learner import Learner
 from vd_policy.policy.gaussian import GaussianPolicy
+from vd_policy.sim.tasks import load_task
 
 OUR_RECIPE = "trpo_rate"
 """Of RL, for tasks without one of their own; the paper's is ``trpo``."""
@@ -42,8 +43,8 @@ def load_recipe(name_or_path: str, changes: Mapping[str, Any] | None = None) -> 
 
 
 def recipe_of_rl(task: str) -> str:
-    """The recipe to improve a policy with where none is asked for, by the name of the task's rules."""
-    its_own = f"trpo_{task}"
+    """The recipe to improve a policy with where none is asked for, by the rules of a task (a name or a YAML file)."""
+    its_own = f"trpo_{load_task(task).task}"
     return its_own if (share_directory() / "config" / "recipes" / f"{its_own}.yaml").is_file() else OUR_RECIPE
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from rclpy.duration import Duration
 from rclpy.node import Node
 
 from vd_policy.base.seeds import Seeds
@@ -16,15 +15,13 @@ from vd_policy.messages.blobs import encode_blob, pack_episode
 from vd_policy.messages.topics import ROLLOUT
 from vd_policy.nodes.acting import Acting, ActingSettings, network_input
 from vd_policy.nodes.diagnostics import ERROR, OK, WARN, Diagnostics
-from vd_policy.nodes.ros import advertise
+from vd_policy.nodes.ros import advertise, deliver
 from vd_policy.policy.checkpoint import Run
 
 ALONE = (WARN, "waiting for a learner; with learner_timeout_s 0 none is needed")
 ABANDONED = (ERROR, "holding: the learner is gone; start one again")
 ENDED = (WARN, "holding: the learner has ended; start one again to go on")
 CONNECT_S = 3.0
-LAST_WORDS_S = 2.0
-"""How long a policy that ends waits for its last rollout to be acknowledged."""
 
 
 class LockstepActing(Acting):
@@ -64,7 +61,7 @@ class LockstepActing(Acting):
     def _end(self) -> None:
         super()._end()
         if self._rollouts is not None:
-            self._rollouts.wait_for_all_acked(Duration(seconds=LAST_WORDS_S))
+            deliver(self._rollouts)
             self._node.destroy_publisher(self._rollouts)
 
     def on_observation(self, whole: Assembled, usable: bool) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rclpy.duration import Duration
 from rclpy.node import Node
 
 from vd_policy.base.errors import BadInput, VdPolicyError
@@ -26,18 +25,14 @@ from vd_policy.messages.topics import ROLLOUT, WEIGHTS
 from vd_policy.nodes.diagnostics import OK, WARN, Diagnostics
 from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.rollouts import GraphCollector, Sessions, Stopped
-from vd_policy.nodes.ros import Finished, RclpyFactory, advertise, run, serve, steady_timer, subscribe
+from vd_policy.nodes.ros import Finished, RclpyFactory, advertise, deliver, run, serve, steady_timer, subscribe
 from vd_policy.nodes.weights import BATCH, COLLECTED, LAST, LIFE
 from vd_policy.nodes.worker import Worker
-from vd_policy.policy.actor import Actor
 from vd_policy.policy.checkpoint import Run, load_run
 from vd_policy.policy.manifest import policy_manifest, policy_tensors
-from vd_policy.sim.tasks import load_task
 
 SAVE_PATIENCE_S = 30.0
 """`learner/save` waits this long for the update that is going on."""
-LAST_WORDS_S = 1.0
-"""A learner that ends waits this long for its policies to have heard so."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ class LearnerNode(Node):
         self._diagnostics = Diagnostics(self)
         self._factory = RclpyFactory()
         self._life, self._working = uuid.uuid4().hex, threading.Lock()
-        self._collector = GraphCollector(self._publish, self._working)
+        self._collector = GraphCollector(lambda _, version: self._publish(version), self._working)
         self._training = self._prepared(self._start())
         self._sessions = Sessions(self.updates)
         self._saved = self.updates
@@ -92,7 +87,7 @@ class LearnerNode(Node):
         s = self.settings
         out = Path(s.out).expanduser()
         check_free(out, s.resume)
-        recipe = load_recipe(s.recipe or recipe_of_rl(load_task(task_and_robot(s.run, s.task)[0]).task))
+        recipe = load_recipe(s.recipe or recipe_of_rl(task_and_robot(s.run, s.task)[0]))
         learner = build_learner(recipe, start.policy, seed=s.seed, version=start.manifest["weight_version"])
         begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": s.seed}
         training = Training(learner, self._collector, start, out, begun_with=begun_with,
@@ -110,7 +105,7 @@ class LearnerNode(Node):
             counts["unreadable"] += 1
             self.get_logger().warning(f"rollout dropped: {error}", throttle_duration_sec=1.0)
 
-    def _publish(self, actor: Actor, version: int, *, last: bool = False) -> None:
+    def _publish(self, version: int, *, last: bool = False) -> None:
         policy = self._training.learner.policy
         told = {COLLECTED: dict(self._collector.collected), LIFE: self._life,
                 BATCH: self._training.learner.collect_steps, LAST: last}  # fmt: skip
@@ -173,9 +168,8 @@ class LearnerNode(Node):
         self._worker.join()
         self.get_logger().info(f"{self._saved} updates saved in {self._training.out}")
         self._worker.check()
-        learner = self._training.learner
-        self._publish(learner.actor(), learner.version, last=True)
-        self._weights.wait_for_all_acked(Duration(seconds=LAST_WORDS_S))
+        self._publish(self._training.learner.version, last=True)
+        deliver(self._weights)
 
 
 def main(args: list[str] | None = None) -> int:

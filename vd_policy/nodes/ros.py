@@ -38,6 +38,8 @@ LOSSLESS_DEPTH = 200
 comes twice, and with the 10 of the table up to 23 joint states in a row were lost to the recorder."""
 LOOK_S = 1.0
 """How often a node looks whether what started it is still there."""
+LAST_WORDS_S = 2.0
+"""How long a node that ends waits for its last messages to be acknowledged."""
 NO_LEASE_S = 1e8
 """DDS reports publishers without a lease with one of centuries."""
 
@@ -98,6 +100,11 @@ def advertise(node: Node, topic_name: str, *, depth: int | None = None, lease_s:
     """A publisher with the type and QoS of the topic table, optionally with another queue length or a lease."""
     topic = TOPICS[topic_name]
     return node.create_publisher(message_class(topic.type), topic.name, profile(topic, depth=depth, lease_s=lease_s))
+
+
+def deliver(publisher: Publisher) -> bool:
+    """Before a node ends: wait until its reliable subscribers have everything; False where one does not answer."""
+    return publisher.wait_for_all_acked(Duration(seconds=LAST_WORDS_S))
 
 
 def subscribe(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from rclpy.duration import Duration
 from rclpy.node import Node
 
 from vd_policy.base.episode import Obs
@@ -14,12 +13,10 @@ from vd_policy.messages.joints import encode_joints
 from vd_policy.messages.outcome import encode_outcome
 from vd_policy.messages.topics import CLOCK, COLOR, COLOR_INFO, DEPTH, DEPTH_INFO, JOINT_STATES, OUTCOME
 from vd_policy.nodes.lockstep import Moment
-from vd_policy.nodes.ros import LOSSLESS_DEPTH, RclpyFactory, advertise
+from vd_policy.nodes.ros import LOSSLESS_DEPTH, RclpyFactory, advertise, deliver
 from vd_policy.sim.env import ArmEnv
 
 NO_FINGERS = np.zeros(0)
-LAST_WORDS_S = 2.0
-"""How long a node that is done waits for its last messages to be acknowledged."""
 
 
 class Senses:
@@ -63,5 +60,4 @@ class Senses:
 
     def flush(self) -> None:
         """Wait until the reliable subscribers have everything, or one of them is found not to answer."""
-        patience = Duration(seconds=LAST_WORDS_S)
-        all(publisher.wait_for_all_acked(patience) for publisher in self._publishers.values())
+        all(deliver(publisher) for publisher in self._publishers.values())

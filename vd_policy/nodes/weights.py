@@ -83,7 +83,8 @@ class WeightsListener:
         while (data := self._slot.take()) is not None:
             try:
                 tensors, manifest = unpack_weights(data)
-                if manifest.get(LAST) is True:
+                last = manifest.get(LAST) is True
+                if last:
                     self.on_last()
                 policy = policy_from_weights(tensors, manifest, self._policy)
                 actor = self._build(policy)
@@ -93,11 +94,10 @@ class WeightsListener:
             self._decider.warm_up(self._blank, actor)
             self._decider.offer(actor, manifest["weight_version"])
             self._diagnostics.counts["weights_accepted"] += 1
-            self._tell_progress(manifest)
+            if not last:
+                self._tell_progress(manifest)
 
     def _tell_progress(self, manifest: dict[str, Any]) -> None:
-        if manifest.get(LAST) is True:
-            return
         collected, life, batch = manifest.get(COLLECTED), manifest.get(LIFE, ""), manifest.get(BATCH, 0)
         steps = collected.get(self._node.get_fully_qualified_name(), 0) if isinstance(collected, dict) else None
         if isinstance(steps, int) and isinstance(life, str) and isinstance(batch, int):

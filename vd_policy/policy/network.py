@@ -110,14 +110,17 @@ class Encoder(nn.Module):
         image, joints = self.spec.normalise(obs)
         for layer in self.conv:
             image = torch.relu_(layer(image))
-        image = image.flatten(1)
-        if self.image_index is not None:
-            image = image.index_select(1, self.image_index)
+        image = self.read(image)
         for layer in self.image_fc:
             image = torch.relu_(layer(image))
         for layer in self.joint_fc:
             joints = torch.relu_(layer(joints))
         return torch.cat((image, joints), dim=1)
+
+    def read(self, maps: Tensor) -> Tensor:
+        """What the image stream's FC layers read of the convolutions' output: (B, C, H, W) to (B, read)."""
+        flat = maps.flatten(1)
+        return flat if self.image_index is None else flat.index_select(1, self.image_index)
 
 
 class TwoStreamNetwork(nn.Module):

@@ -75,21 +75,17 @@ class _Streams:
     """Both streams of an `Encoder`."""
 
     def __init__(self, encoder: Encoder, inputs: Normalised, name: str) -> None:
-        self._index = encoder.image_index
+        self._encoder = encoder
         self._conv, maps = _points(encoder.conv, inputs.image, f"{name}.conv")
-        self._image, image = _points(encoder.image_fc, self._flat(maps), f"{name}.image_fc")
+        self._image, image = _points(encoder.image_fc, encoder.read(maps), f"{name}.image_fc")
         self._joints, joints = _points(encoder.joint_fc, inputs.joints, f"{name}.joint_fc")
         self.features = torch.cat((image, joints), dim=1)
 
     def push(self, change: Change) -> Tensor:
         """Change of the features, (N, F)."""
         maps = _along(self._conv, change)
-        image = _along(self._image, change, self._flat(maps))
+        image = _along(self._image, change, self._encoder.read(maps))
         return torch.cat((image, _along(self._joints, change)), dim=1)
-
-    def _flat(self, maps: Tensor) -> Tensor:
-        flat = maps.flatten(1)
-        return flat if self._index is None else flat.index_select(1, self._index)
 
 
 def _points(layers: Iterable, x: Tensor, name: str) -> tuple[list[_Point], Tensor]:

@@ -47,12 +47,11 @@ def run(args: argparse.Namespace) -> Result:
     from vd_policy.learning.train import train
     from vd_policy.policy.checkpoint import load_run
     from vd_policy.policy.gaussian import exploring
-    from vd_policy.sim.tasks import load_task
 
     torch.set_num_threads(1)
     start = load_run(args.run)
     args.task, args.robot = task_and_robot(args.run, args.task, args.robot, allow_changed=args.allow_changed)
-    args.recipe = args.recipe or recipe_of_rl(load_task(args.task).task)
+    args.recipe = args.recipe or recipe_of_rl(args.task)
     recipe = load_recipe(args.recipe, parse_changes(args.set))
     policy, extra = _without_dropout(start)
     if args.initial_std is not None:
