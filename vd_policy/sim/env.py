@@ -257,6 +257,10 @@ class ArmEnv(gymnasium.Env):
         """The expert's goal set G for this cup, (K, J) [rad], K >= 1; computed when first asked for."""
         return self._placement.goals(self._cup).all()
 
+    def look_ahead(self, seeds: Sequence[int]) -> None:
+        """Prepare the goal sets of the episodes that `reset` will start with these seeds: same goals, less time."""
+        self._placement.look_ahead([Seeds(seed).rng("scene") for seed in seeds])
+
     def expert(self, settings: ExpertSettings | None = None) -> Expert:
         """The expert of this cup, with the task's final approach where it has one; ask again after a reset."""
         cup = self._cup.copy()

@@ -48,6 +48,11 @@ class Placement:
                 return cup
         raise self._refused()
 
+    def look_ahead(self, rngs: Sequence[np.random.Generator]) -> None:
+        """Prepare the goal sets of the cups that `draw` will take from these generators: same goals, less time."""
+        if self._is_symmetric:  # elsewhere drawing a cup finds its goals
+            self._kinematics.solve_ahead(np.array([self._rules.goal_m(self.draw(rng)) for rng in rngs]))
+
     def check(self, cup: Sequence[float] | np.ndarray) -> np.ndarray:
         """The cup's foot that was asked for, (3,) [m].
 
@@ -79,6 +84,11 @@ class Placement:
         return goals
 
     @property
+    def _is_symmetric(self) -> bool:
+        """Whether the arm can be turned about the base's axis as far as one likes."""
+        return self._kinematics.spec.continuous[0]
+
+    @property
     def _robot(self) -> str:
         return self._kinematics.spec.name
 
@@ -100,7 +110,7 @@ class Placement:
 
     def _in_reach(self, cup_m: np.ndarray) -> bool:
         """Whether the cup has goals; told by its distance where the arm is symmetric, which saves 9 ms a reset."""
-        if not self._kinematics.spec.continuous[0]:
+        if not self._is_symmetric:
             return bool(self._find(cup_m))
         inner, outer = self._reach_m
         return bool(inner <= np.hypot(cup_m[0], cup_m[1]) <= outer)
