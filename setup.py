@@ -80,7 +80,7 @@ setup(
         "pybullet",
         "PyYAML",
         "rosbags",
-        "ruamel.yaml.clib",  # rosbags then opens and closes a bag in less than half of the time
+        "ruamel.yaml.clib",  # rosbags then opens a bag in less than half of the time
         "safetensors",
         "tensorboard",
         "torch",

@@ -86,6 +86,15 @@ def test_goals_that_collide_are_left_out_and_the_nearest_to_home_are_kept(kinema
     assert len(kinematics.goals_over(TARGET_M, collides=lambda q: "table")) == 0
 
 
+def test_goals_of_points_solved_ahead_together_are_those_of_each_alone_to_the_bit(kinematics: Kinematics) -> None:
+    points = np.array([TARGET_M, [0.35, 0.2, 0.18], [1.2, 0.0, 0.2], [0.5, -0.3, 0.1], [0.6, 0.1, 0.16]])
+    ahead = Kinematics(kinematics.spec)
+    ahead.solve_ahead(points)
+    for point in [*points[::-1], *points]:
+        alone = kinematics.goals_over(point, collides=nothing_collides)
+        assert np.array_equal(ahead.goals_over(point, collides=nothing_collides), alone)
+
+
 def test_a_point_out_of_reach_has_no_goals(kinematics: Kinematics) -> None:
     assert kinematics.goals_over(np.array([1.2, 0.0, 0.2]), collides=nothing_collides).shape == (0, 6)
 

@@ -17,7 +17,7 @@ from vd_policy.base.seeds import Seeds
 from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
 from vd_policy.demos.demonstrate import cuts, demonstrate
-from vd_policy.demos.demonstrator import DemonstrationSettings, make_env
+from vd_policy.demos.demonstrator import DemonstrationSettings, Demonstrator, make_env
 from vd_policy.demos.destination import SETTINGS_FILE
 
 SETTINGS = DemonstrationSettings(image_height=16, image_width=20, noise_std_rad=0.3)
@@ -70,6 +70,16 @@ def test_labels_and_actions_lie_between_minus_one_and_one(thirty):
 def test_the_number_of_workers_changes_nothing(thirty, tmp_path):
     demonstrate(SETTINGS, 30, tmp_path / "two", seed=3, workers=2)
     assert content(tmp_path / "two") == content(thirty)
+
+
+def test_an_episode_is_the_same_wherever_a_worker_begins_to_look_ahead(tmp_path):
+    directories = [tmp_path / name for name in ("in order", "apart")]
+    for out, order, stride in zip(directories, (range(4), (3, 1, 0, 2)), (1, 2)):
+        demonstrator = Demonstrator(SETTINGS.whole(), out, seed=3, stride=stride)
+        for index in order:
+            demonstrator.record(index)
+        demonstrator.env.close()
+    assert content(directories[0]) == content(directories[1])
 
 
 def test_a_run_that_was_killed_ahead_of_its_end_is_completed_to_what_it_would_have_become(thirty, tmp_path):

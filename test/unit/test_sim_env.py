@@ -115,6 +115,15 @@ def test_an_episode_does_not_depend_on_what_came_before_it(task: str, motion: st
         assert reward == reward_used and all(np.array_equal(obs[k], obs_used[k]) for k in obs)
 
 
+@pytest.mark.parametrize("task", ["reach", "grasp"])
+def test_looking_ahead_changes_neither_cups_nor_goals(task: str) -> None:
+    fresh, ahead = small(task=task), small(task=task)
+    ahead.look_ahead(range(4, 7))
+    for seed in (5, 4, 9, 6, 6):
+        cups = [env.reset(seed=seed)[1]["scene"] for env in (fresh, ahead)]
+        assert np.array_equal(*cups) and np.array_equal(fresh.goals(), ahead.goals())
+
+
 def test_the_seed_in_the_reset_info_brings_the_episode_back(env: ArmEnv) -> None:
     env.reset(seed=11)
     _, first = env.reset()

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vd_policy.arm.expert import Expert
 from vd_policy.arm.kinematics import Kinematics
 from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
@@ -102,6 +103,19 @@ def test_an_approach_through_the_cup_is_not_begun(env: ArmEnv) -> None:
 def test_far_from_the_cup_the_expert_heads_for_the_goal_set(env: ArmEnv) -> None:
     env.reset(seed=0, options={"cup": CUP})
     assert ends_at_a_goal(env, env.q + env.expert().nearest(env.q))
+
+
+def test_goals_are_chosen_as_if_the_approach_from_every_one_had_been_tried_before(env: ArmEnv) -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(6):
+        env.reset(seed=seed)
+        chosen, cup = env.expert(), env._cup
+        candidates = env._placement.goals(cup).candidates
+        goals = np.array([q for q in candidates if env._placement.approach(q, cup) is not None])
+        assert np.array_equal(env.goals(), goals)
+        for q in env.q + rng.normal(0.0, 0.6, (20, 6)):
+            if env._placement.approach(q, cup) is None:
+                assert np.array_equal(chosen.nearest(q), Expert(goals, env.robot.continuous).nearest(q))
 
 
 COLLISIONS = {

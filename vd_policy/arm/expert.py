@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vd_policy.arm.goals import GoalSet
 from vd_policy.arm.kinematics import unwrapped
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import setting
@@ -34,7 +35,7 @@ class Expert:
     """Steps from any configuration towards the nearest goal.
 
     Args:
-        goals: the goal set G, (K, J) [rad], K >= 1.
+        goals: the goal set G, not empty, or all of its members, (K, J) [rad].
         continuous: whether a joint turns without end, (J,).
         settings: rule and noise.
         approach: the task's final approach, where it has one (section V.B).
@@ -45,25 +46,26 @@ class Expert:
 
     def __init__(
         self,
-        goals: np.ndarray,
+        goals: GoalSet | np.ndarray,
         continuous: tuple[bool, ...],
         settings: ExpertSettings | None = None,
         approach: Approach | None = None,
     ) -> None:
-        self.goals = np.asarray(goals, dtype=np.float64)
+        self.goals = goals if isinstance(goals, GoalSet) else GoalSet(goals)
         self.settings = settings or ExpertSettings()
         self._continuous = np.array(continuous)
         self._approach = approach
-        if self.goals.ndim != 2 or not len(self.goals) or self.goals.shape[1] != len(continuous):
-            raise BadInput("expert goals", self.goals.shape, f"(1 or more, {len(continuous)})", "choose another target")
+        shape = self.goals.candidates.shape
+        if len(shape) != 2 or shape[1] != len(continuous) or not self.goals:
+            raise BadInput("expert goals", shape, f"(1 or more, {len(continuous)})", "choose another target")
 
     def nearest(self, q: np.ndarray) -> np.ndarray:
         """Eq. 9: the way to the goal with the least L1 distance, or to the final approach's; unwrapped, (J,) [rad]."""
         last = None if self._approach is None else self._approach(q)
         if last is not None:
             return unwrapped(last - q, self._continuous)
-        ways = unwrapped(self.goals - q, self._continuous)
-        return ways[np.argmin(np.abs(ways).sum(axis=1))]
+        ways = unwrapped(self.goals.candidates - q, self._continuous)
+        return ways[self.goals.least(np.abs(ways).sum(axis=1))]
 
     def decide(self, q: np.ndarray) -> np.ndarray:
         """Eq. 10: the noiseless joint step [rad], (J,), no joint above `max_step_rad`.

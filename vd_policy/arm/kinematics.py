@@ -33,6 +33,7 @@ class Kinematics:
         self.chain = SerialChain(spec)
         self._downward = DownwardSolver(spec, self.chain)
         self._continuous = np.array(spec.continuous)
+        self._solved: dict[bytes, np.ndarray] = {}
 
     def forward(self, q: np.ndarray) -> np.ndarray:
         """End-effector pose in the base frame, (4, 4), for joint angles (J,) [rad]."""
@@ -56,7 +57,10 @@ class Kinematics:
             (K, J) joint angles [rad], nearest to home first, inside the limits and free of collision; K is 0 where the
             point cannot be reached. The same arguments give the same goals.
         """
-        found = self._downward.solve(np.asarray(point_m, dtype=np.float64))
+        point = np.asarray(point_m, dtype=np.float64)
+        found = self._solved.pop(point.tobytes(), None)
+        if found is None:
+            (found,) = self._downward.solve(point[None])
         order = np.argsort(np.abs(found - np.array(self.spec.home_rad)).sum(axis=1), kind="stable")
         goals: list[np.ndarray] = []
         for q in found[order]:
@@ -65,6 +69,14 @@ class Kinematics:
             if len(goals) == count_max:
                 break
         return np.array(goals).reshape(-1, len(self.spec))
+
+    def solve_ahead(self, points_m: np.ndarray) -> None:
+        """Solve for the points, (N, 3) [m], that `goals_over` will be asked about: same goals, in a third of the time.
+
+        What was solved ahead before and not asked about is forgotten.
+        """
+        points = np.asarray(points_m, dtype=np.float64)
+        self._solved = dict(zip((point.tobytes() for point in points), self._downward.solve(points)))
 
     def moved_to(self, q: np.ndarray, point_m: np.ndarray) -> np.ndarray | None:
         """A configuration near `q` that puts the end effector on a point without turning it.

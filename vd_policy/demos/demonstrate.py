@@ -59,40 +59,46 @@ def demonstrate(
     settings = settings.whole()
     Demonstrator(settings, out, seed).env.close()  # refuses bad settings before anything is touched
     with destination(out, settings, samples, seed, existing) as first:
-        with _pool(settings, out, seed, workers) as executor:
-            reports = _collect(executor, out, first, samples, window=2 * workers, progress=progress)
+        with _crew(settings, out, seed, workers) as crew:
+            reports = _collect(crew, out, first, samples, progress)
         if existing == "resume":
             remove_beyond(out, reports[-1].index)
     return summary(out, reports, time.monotonic() - began)
 
 
 @contextmanager
-def _pool(settings: DemonstrationSettings, out: Path, seed: int, workers: int) -> Iterator[Executor]:
-    """Processes that each have an environment; a single worker is a thread, which saves starting a process."""
-    arguments = (settings, out, seed)
+def _crew(settings: DemonstrationSettings, out: Path, seed: int, workers: int) -> Iterator[list[Executor]]:
+    """An executor for each worker, which makes every `workers`-th episode and so knows those that follow.
+
+    Processes that each have an environment; a single worker is a thread, which saves starting a process.
+    """
+    arguments = (settings, out, seed, workers)
+    crew: list[Executor]
     if workers == 1:
-        executor: Executor = ThreadPoolExecutor(1, initializer=_start_worker, initargs=arguments)
+        crew = [ThreadPoolExecutor(1, initializer=_start_worker, initargs=arguments)]
     else:
         context = multiprocessing.get_context("spawn")
-        executor = ProcessPoolExecutor(workers, context, initializer=_start_process, initargs=arguments)
-        start_all(executor, workers)
+        crew = [ProcessPoolExecutor(1, context, _start_process, arguments) for _ in range(workers)]
+        for executor in crew:
+            start_all(executor, 1)
     try:
-        yield executor
+        yield crew
     except BrokenProcessPool as error:
         raise VdPolicyError(
             f"recording: a worker process died; whole episodes are intact in {out}; use fewer workers, and --resume"
         ) from error
     finally:
-        executor.shutdown(cancel_futures=True)
+        for executor in crew:
+            executor.shutdown(cancel_futures=True)
 
 
 def _collect(
-    executor: Executor, out: Path, first: int, samples: int, window: int, progress: Callable[[int], None] | None
+    crew: list[Executor], out: Path, first: int, samples: int, progress: Callable[[int], None] | None
 ) -> list[EpisodeReport]:
     """Episodes in order until there are enough pairs, the last one cut so that there are just as many."""
     reports: list[EpisodeReport] = []
     total = 0
-    with closing(_in_order(executor, out, first, window)) as episodes:
+    with closing(_in_order(crew, out, first)) as episodes:
         while total < samples:
             report = next(episodes)
             reports.append(report)
@@ -101,7 +107,7 @@ def _collect(
                 progress(min(report.samples, samples - (total - report.samples)))
     for position, steps in cuts([r.steps for r in reports], total - samples).items():
         index = reports[position].index
-        reports[position] = executor.submit(_record, index, steps).result()
+        reports[position] = crew[index % len(crew)].submit(_record, index, steps).result()
     return reports
 
 
@@ -120,14 +126,14 @@ def cuts(steps: list[int], excess: int) -> dict[int, int]:
     return {last: MIN_STEPS} if giver is None else {giver: steps[giver] - 1, last: MIN_STEPS}
 
 
-def _in_order(executor: Executor, out: Path, first: int, window: int) -> Generator[EpisodeReport, None, None]:
+def _in_order(crew: list[Executor], out: Path, first: int) -> Generator[EpisodeReport, None, None]:
     """Reports of episodes `first`, `first` + 1, ...; those begun beyond the last one taken are removed on close."""
     pending: deque[Future[EpisodeReport]] = deque()
     following = first
     try:
         while True:
-            while len(pending) < window:
-                pending.append(executor.submit(_record, following))
+            while len(pending) < 2 * len(crew):
+                pending.append(crew[following % len(crew)].submit(_record, following))
                 following += 1
             report = pending[0].result()
             pending.popleft()
@@ -145,13 +151,13 @@ _worker: dict[str, Demonstrator] = {}
 """This process' demonstrator: an environment cannot travel between processes."""
 
 
-def _start_worker(settings: DemonstrationSettings, out: Path, seed: int) -> None:
-    _worker["demonstrator"] = Demonstrator(settings, out, seed)
+def _start_worker(settings: DemonstrationSettings, out: Path, seed: int, workers: int) -> None:
+    _worker["demonstrator"] = Demonstrator(settings, out, seed, stride=workers)
 
 
-def _start_process(settings: DemonstrationSettings, out: Path, seed: int) -> None:
+def _start_process(settings: DemonstrationSettings, out: Path, seed: int, workers: int) -> None:
     serve_parent()  # which lets the open episodes finish
-    _start_worker(settings, out, seed)
+    _start_worker(settings, out, seed, workers)
 
 
 def _record(index: int, max_steps: int | None = None) -> EpisodeReport:

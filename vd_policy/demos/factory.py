@@ -60,6 +60,12 @@ def is_known(type_name: str) -> bool:
 
 
 @lru_cache(maxsize=256)
+def definition(type_name: str) -> tuple[str, str]:
+    """The definition of a known type with those of its parts, as a bag keeps it, and its RIHS01 hash."""
+    return typestore().generate_msgdef(type_name, ros_version=2)[0], typestore().hash_rihs01(type_name)
+
+
+@lru_cache(maxsize=256)
 def has_header(type_name: str) -> bool:
     """A known type whose first field is a `std_msgs/Header`, so that its stamp stands first in the CDR bytes."""
     if not is_known(type_name):

@@ -8,17 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-
 from vd_policy.base.errors import BadInput, Missing, VdPolicyError
 from vd_policy.base.files import TEMPORARY_PREFIX
+from vd_policy.demos.metadata import Qos
 from vd_policy.messages.topics import RECORDED, TOPICS
 
 MIN_FREE_BYTES = 64 << 20
 """No new episode is begun on a disk with less than this left."""
 STORAGE_FILES = ("*.mcap", "*.db3", "*.mcap.zstd", "*.db3.zstd")
 _EPISODE = re.compile(r"episode_(\d{6,})")
-_UNSET = QosTime(0, 0)
 
 
 def episode_name(index: int) -> str:
@@ -76,14 +74,10 @@ def check_space(directory: Path, needed_bytes: int = MIN_FREE_BYTES) -> None:
         )
 
 
-def offered_qos(topic: str, latched: bool = False) -> list[Qos]:
+def offered_qos(topic: str, latched: bool = False) -> Qos:
     """The QoS a replay offers: that of the topic table, else reliable with depth 10, latched or volatile."""
     known = TOPICS.get(topic)
-    depth, reliable, latched = (known.depth, known.reliable, known.latched) if known else (10, True, latched)
-    history = QosHistory.KEEP_LAST if depth else QosHistory.KEEP_ALL
-    reliability = QosReliability.RELIABLE if reliable else QosReliability.BEST_EFFORT
-    durability = QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE
-    return [Qos(history, depth, reliability, durability, _UNSET, _UNSET, QosLiveliness.AUTOMATIC, _UNSET, False)]
+    return Qos(known.depth, known.reliable, known.latched) if known else Qos(10, True, latched)
 
 
 def bag_topic(name: str) -> str:

@@ -14,14 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.files import TEMPORARY_PREFIX, fsync_directory, fsync_file, storage_errors, write_json
 from vd_policy.base.settings import as_dict
-from vd_policy.demos.factory import from_cdr, is_known, to_cdr, typestore
+from vd_policy.demos.factory import from_cdr, is_known, to_cdr
 from vd_policy.demos.info import EpisodeInfo
+from vd_policy.demos.mcap_bag import McapBag
 from vd_policy.demos.storage import bag_topic, check_space, episode_name, offered_qos
 from vd_policy.messages.outcome import Outcome, decode_outcome
 from vd_policy.messages.topics import OUTCOME, RECORDED, TOPICS
@@ -53,7 +51,7 @@ class EpisodeWriter:
         """The latest outcome written; its `last` says that the episode is over."""
         name = f"{TEMPORARY_PREFIX}{self.path.name}-{uuid.uuid4().hex[:8]}"
         self._temporary = self.path.with_name(name)
-        self._connections: dict[str, Connection] = {}
+        self._channels: dict[str, tuple[int, str]] = {}
         self._checksums: Counter[str] = Counter()
         self._closed, self._given_up, self._keep = False, False, keep
         with storage_errors("recording", self.path):
@@ -61,20 +59,18 @@ class EpisodeWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             check_space(self.path.parent)
             self._temporary.mkdir()
-            self._writer = Writer(self._temporary / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP)
-        if compress:
-            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._bag = McapBag(self._temporary / self.path.name, compress=compress)
         with self._storage():
             if info is not None:
                 write_json(self._temporary / INFO_FILE, as_dict(info))
-            self._writer.open()
+            self._bag.open()
             for topic in RECORDED if info is not None else ():  # in every bag, silent or not: its count then says 0
                 self._connect(topic, TOPICS[topic].type)
 
     @property
     def message_count(self) -> int:
         """Messages written so far."""
-        return sum(self._writer.counts.values())
+        return self._bag.message_count
 
     def write(self, topic: str, msg: Any, t_ns: int) -> None:
         """One rosbags message, received at `t_ns` [ns]."""
@@ -96,17 +92,17 @@ class EpisodeWriter:
             BadInput: the topic has another type than before, or the type is unknown.
             VdPolicyError: the disk is full or cannot be written; the open episode is lost, earlier ones are not.
         """
-        connection = self._connections.get(topic)
-        if connection is None:
+        if topic not in self._channels:
             with self._storage():
-                connection = self._connect(topic, type_name, latched)
-        if connection.msgtype != type_name:
-            raise BadInput(f"type of {topic}", type_name, connection.msgtype, "one topic has one type")
+                self._connect(topic, type_name, latched)
+        channel, type_before = self._channels[topic]
+        if type_before != type_name:
+            raise BadInput(f"type of {topic}", type_name, type_before, "one topic has one type")
         if topic == OUTCOME:
             with suppress(BadInput):  # a session and a recovered bag keep what came, readable or not
                 self.last_outcome = decode_outcome(from_cdr(cdr, type_name))
         with self._storage():
-            self._writer.write(connection, t_ns, cdr)
+            self._bag.write(channel, t_ns, cdr)
         self._checksums[topic] += zlib.crc32(cdr)
 
     def close(self, extra: Mapping[str, str] | None = None) -> Path:
@@ -121,10 +117,8 @@ class EpisodeWriter:
             raise VdPolicyError(f"recording: {self.path} was given up at an earlier error")
         custom = {**(self.info.to_custom() if self.info else {}), **closing_data(self.last_outcome), **(extra or {})}
         custom["checksums"] = json.dumps({bag_topic(t): total & (2**64 - 1) for t, total in self._checksums.items()})
-        for key, value in custom.items():
-            self._writer.set_custom_data(key, value)
         with self._storage():
-            self._writer.close()
+            self._bag.close(custom)
             publish(self._temporary / self.path.name, self.path)
             shutil.rmtree(self._temporary)
         self._closed = True
@@ -138,7 +132,7 @@ class EpisodeWriter:
     def _let_go(self) -> None:
         self._given_up = True
         with suppress(OSError):  # a full disk refuses the last buffer too
-            self._writer.abort()
+            self._bag.abort()
 
     def __enter__(self) -> EpisodeWriter:
         return self
@@ -151,13 +145,10 @@ class EpisodeWriter:
         else:
             self.abort()
 
-    def _connect(self, topic: str, type_name: str, latched: bool = False) -> Connection:
+    def _connect(self, topic: str, type_name: str, latched: bool = False) -> None:
         if not is_known(type_name):
             raise BadInput(f"type of {topic}", type_name, "a standard ROS 2 Jazzy message", "leave the topic out")
-        self._connections[topic] = self._writer.add_connection(
-            bag_topic(topic), type_name, typestore=typestore(), offered_qos_profiles=offered_qos(topic, latched)
-        )
-        return self._connections[topic]
+        self._channels[topic] = self._bag.add_topic(bag_topic(topic), type_name, offered_qos(topic, latched)), type_name
 
     @contextmanager
     def _storage(self) -> Iterator[None]:

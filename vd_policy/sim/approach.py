@@ -32,3 +32,9 @@ class FinalApproach:
         if last is None or self._probe.obstacle(q, last, cup_m) is not None:
             return None
         return last
+
+    def ends_well(self, goal: np.ndarray, cup_m: np.ndarray) -> bool:
+        """Whether a goal (J,) [rad] for a cup's foot (3,) [m] is the end, or the final approach from it is free."""
+        if np.array_equal(self._rules.goal_m(cup_m), self._rules.target_m(cup_m)):
+            return True
+        return self.goal(goal, cup_m) is not None

@@ -255,12 +255,17 @@ class ArmEnv(gymnasium.Env):
 
     def goals(self) -> np.ndarray:
         """The expert's goal set G for this cup, (K, J) [rad], K >= 1; computed when first asked for."""
-        return self._placement.goals(self._cup)
+        return self._placement.goals(self._cup).all()
+
+    def look_ahead(self, seeds: Sequence[int]) -> None:
+        """Prepare the goal sets of the episodes that `reset` will start with these seeds: same goals, less time."""
+        self._placement.look_ahead([Seeds(seed).rng("scene") for seed in seeds])
 
     def expert(self, settings: ExpertSettings | None = None) -> Expert:
         """The expert of this cup, with the task's final approach where it has one; ask again after a reset."""
         cup = self._cup.copy()
-        return Expert(self.goals(), self.robot.continuous, settings, lambda q: self._placement.approach(q, cup))
+        goals, continuous = self._placement.goals(cup), self.robot.continuous
+        return Expert(goals, continuous, settings, lambda q: self._placement.approach(q, cup))
 
     def render(self) -> np.ndarray | None:
         """A larger picture with shadows for people, u8 (360, 480, 3), or None without a render mode."""

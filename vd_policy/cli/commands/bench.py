@@ -4,10 +4,11 @@ sim: environment steps a second and the cost of an image. ik: the batched invers
 decision of a dense, a masked and a pruned network in torch and ONNX Runtime, and a training step with variational
 dropout beside a plain one. trpo: an iteration of 200 steps, dense and pruned, and one update beside sb3-contrib's where
 the extra bench is installed. record: what the recorder loses, and takes of a core, under four RGBD cameras and joint
-states at 1000 Hz. dataset: demonstrations, their conversion to arrays, and batches. control: latency, period and misses
-of the policy on the real graph, dense and pruned. kill: how soon the arm halts once a node is killed. --set changes a
-parameter of the one benchmark that is named, such as seconds=600 of control. Compare the ratios of one run; absolute
-times depend on the machine and on what else runs.
+states at 1000 Hz. demonstrate: state-label pairs of the expert, and of a policy that acts while the expert labels.
+dataset: demonstrations, their conversion to arrays, and batches. control: latency, period and misses of the policy on
+the real graph, dense and pruned. kill: how soon the arm halts once a node is killed. --set changes a parameter of the
+one benchmark that is named, such as seconds=600 of control. Compare the ratios of one run; absolute times depend on the
+machine and on what else runs.
 """
 
 from __future__ import annotations
