@@ -128,6 +128,15 @@ def test_dropout_of_filters_weighs_each_by_what_it_costs():
     assert cloning.step(obs, labels)["penalty"] == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_filters_begin_to_drop_out_once_the_weights_do():
+    cloning = Cloning(tiny_policy(), CloningSettings(kl_warmup=0.4, filter_kl=50.0), samples=50, steps=100, seed=0)
+    weights = []
+    for step in (0, 40, 60, 80, 99):
+        cloning.step_count = step
+        weights.append(cloning.filter_kl_weight)
+    assert weights == [0.0, 0.0, 25.0, 50.0, 50.0]
+
+
 def test_dropout_of_filters_needs_that_of_weights():
     with pytest.raises(BadInput, match="filter_kl"):
         CloningSettings(method="l2", filter_kl=50.0)

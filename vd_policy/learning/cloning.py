@@ -114,27 +114,39 @@ class Cloning:
     @property
     def kl_weight(self) -> float:
         """beta: rises linearly from 0 to 1 over the warm-up."""
+        return self._risen(self.step_count)
+
+    @property
+    def filter_kl_weight(self) -> float:
+        """Of an average filter's KL: rises once that of the weights has, over as many steps.
+
+        At once it can drop every filter of a network that does not see yet.
+        """
+        after = self.step_count - self.settings.kl_warmup * self._steps
+        return self.settings.filter_kl * self._risen(max(0.0, after))
+
+    def _risen(self, steps: float) -> float:
         warmup = self.settings.kl_warmup * self._steps
-        return min(1.0, self.step_count / warmup) if warmup > 0 else 1.0
+        return min(1.0, steps / warmup) if warmup > 0 else 1.0
 
     def _penalty(self) -> Tensor:
         """What the regulariser adds to the loss: beta KL / N, or the weighted sum of squares."""
         if self.settings.method == "vd":
-            return self.kl_weight * (total_kl(self.policy.mean) + self._filter_kl()) / self._samples
+            return (self.kl_weight * total_kl(self.policy.mean) + self._filter_kl()) / self._samples
         if self.settings.method == "l2":
             mse_to_nll = 0.5 * len(self._std) / self.settings.likelihood_std**2
             return self.settings.l2_weight * mse_to_nll * torch.stack([w.square().sum() for w in self._weights]).sum()
         return torch.zeros(())
 
     def _filter_kl(self) -> Tensor:
-        """KL of the filters' factors, each weighted by what the filter costs to compute."""
+        """Weighted KL of the filters' factors, each the more the dearer its filter."""
         if self.settings.filter_kl == 0:
             return torch.zeros(())
         network = self.policy.mean
         layers = [layer for layer in network.encoder.conv if isinstance(layer, FilterVariationalConv2d)]
         shares = filter_shares(network.shape, network.spec)
         divergences = [share * layer.filter_kl() for share, layer in zip(shares, layers)]
-        return self.settings.filter_kl * torch.stack(divergences).sum()
+        return self.filter_kl_weight * torch.stack(divergences).sum()
 
     def state_dict(self) -> State:
         """Weights, Adam's moments and the step number, by flat names."""
