@@ -23,7 +23,13 @@ from vd_policy.cli.commands.reproduce import FIGURES as OFFERED
 from vd_policy.cli.main import main
 from vd_policy.experiments.interval import mean_of
 from vd_policy.experiments.reproduce.arms import arms_of, best_of, titles
-from vd_policy.experiments.reproduce.chain import carry_out_job, check_same, csv_text, read_evaluations
+from vd_policy.experiments.reproduce.chain import (
+    carry_out_job,
+    check_same,
+    csv_text,
+    pretrain_settings,
+    read_evaluations,
+)
 from vd_policy.experiments.reproduce.claims import curve_verdicts, sparsity_verdicts
 from vd_policy.experiments.reproduce.curves import Curve, Trained, read_trained
 from vd_policy.experiments.reproduce.forecast import Forecast
@@ -207,6 +213,13 @@ def test_fewer_demonstrations_are_cloned_for_as_many_epochs_or_as_many_steps(hol
     assert epochs["vd", scale.samples] == scale.vd_epochs and epochs["l2", scale.samples] == scale.epochs
 
 
+def test_dropout_of_filters_is_cloned_for_as_many_epochs_as_that_of_weights():
+    plan = make_plan("fig4", scale_of("fig4", "small"), seeds=[0], recipe="trpo", sweep=Sweep(), only=["vd", FILTERS])
+    assert [(clone.method, clone.recipe, clone.epochs) for clone in plan.clones] == [
+        ("vd", "vd", plan.scale.vd_epochs), (FILTERS, "vd_filters", plan.scale.vd_epochs)]  # fmt: skip
+    assert pretrain_settings(plan.clones[1]).layers == "variational_filters"
+
+
 def test_exploring_by_uncertainty_takes_no_setting_from_a_sweep():
     sweep = Sweep(initial_std=(0.05, 0.1))
     plan = make_plan("fig4", scale_of("fig4", "small"), seeds=[0], recipe="trpo", sweep=sweep, only=["vd", UNCERTAINTY])
@@ -260,6 +273,13 @@ def test_a_claim_holds_only_where_its_whole_interval_does_over_enough_seeds():
     worse = [invented(m, base + s, s) for s in range(5) for m, base in (("vd", 20.0), ("l2", 30.0))]
     assert outcomes(worse)[final] == REVERSED
     assert all(REPRODUCED == said for claim, said in outcomes(better).items() if "expert" in claim)
+
+
+@pytest.mark.parametrize(("level", "said"), [(59.0, REPRODUCED), (56.0, NOT_REPRODUCED), (40.0, REVERSED)])
+def test_filters_may_drop_out_where_that_costs_less_than_a_tenth_of_the_successes(level, said):
+    figures = [invented(m, base, s) for s in range(5) for m, base in (("vd", 60.0), (FILTERS, level + 2.0 * (s - 2)))]
+    found = {claim: outcome for claim, outcome in outcomes(figures).items() if "filters" in claim}
+    assert list(found.values()) == [said]
 
 
 @pytest.mark.parametrize("level", [0.0, 40.0])

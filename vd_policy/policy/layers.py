@@ -1,8 +1,8 @@
 """Layers with fixed weights, and the seam through which one architecture is built dense or variational.
 
 A *layer family* is a pair of classes with the arguments of `DenseLinear` and `DenseConv2d` and parameters named
-``weight`` and ``bias``. A regularising family adds ``kl()`` and ``mask(threshold)`` to its layers; a new prior (say,
-over whole filters) is one file with two such classes and one line in `FAMILIES` of `network.py`.
+``weight`` and ``bias``. A regularising family adds ``kl()`` and ``mask(threshold)`` to its layers; a new prior is one
+file with the classes that differ (`filters.py`: convolutions) and one line in `FAMILIES` of `network.py`.
 """
 
 from __future__ import annotations
