@@ -84,14 +84,6 @@ def test_a_filter_beyond_the_threshold_goes_whole_and_without_changing_the_other
         torch.testing.assert_close(small.eval().mean(obs), policy.eval().mean(obs), rtol=1e-5, atol=1e-5)
 
 
-def test_a_network_with_filters_that_drop_out_starts_as_the_dense_one_of_the_same_seed():
-    dense, filters = small_policy("dense", seed=4), small_policy("variational_filters", seed=4)
-    for name, tensor in dense.state_dict().items():
-        assert torch.equal(tensor, filters.state_dict()[name]), name
-    obs = random_obs(dense.spec, 3)
-    torch.testing.assert_close(filters.eval().mean(obs), dense.mean(obs), rtol=1e-3, atol=1e-3)
-
-
 def test_dropout_tells_the_filters_that_matter_from_those_that_do_not():
     torch.manual_seed(0)
     layer = FilterVariationalConv2d(1, 6, 3, 1, 0).train()

@@ -120,8 +120,9 @@ def test_sampled_activations_of_different_inputs_are_independent():
     assert torch.corrcoef(deviations.t()).fill_diagonal_(0).abs().max() < 0.04
 
 
-def test_a_variational_network_starts_as_the_dense_one_of_the_same_seed():
-    dense, variational = small_policy("dense", seed=4), small_policy("variational", seed=4)
+@pytest.mark.parametrize("layers", ["variational", "variational_filters"])
+def test_a_variational_network_starts_as_the_dense_one_of_the_same_seed(layers):
+    dense, variational = small_policy("dense", seed=4), small_policy(layers, seed=4)
     for name, tensor in dense.state_dict().items():
         assert torch.equal(tensor, variational.state_dict()[name]), name
     obs = random_obs(dense.spec, 3)

@@ -73,6 +73,8 @@ class Cloning:
         self._seeds = Seeds(seed)
         self._std = torch.full((policy.spec.action_size,), settings.likelihood_std)
         self._weights = [p for n, p in policy.mean.named_parameters() if n.endswith("weight")]
+        filters = [layer for layer in policy.mean.encoder.conv if isinstance(layer, FilterVariationalConv2d)]
+        self._filters = list(zip(filter_shares(policy.mean.shape, policy.spec), filters))
         self._optimizer = torch.optim.Adam(policy.mean.parameters(), lr=settings.learning_rate)
 
     def step(self, obs: Obs, labels: np.ndarray | Tensor) -> dict[str, float]:
@@ -140,12 +142,9 @@ class Cloning:
 
     def _filter_kl(self) -> Tensor:
         """Weighted KL of the filters' factors, each the more the dearer its filter."""
-        if self.settings.filter_kl == 0:
+        if not self._filters:
             return torch.zeros(())
-        network = self.policy.mean
-        layers = [layer for layer in network.encoder.conv if isinstance(layer, FilterVariationalConv2d)]
-        shares = filter_shares(network.shape, network.spec)
-        divergences = [share * layer.filter_kl() for share, layer in zip(shares, layers)]
+        divergences = [share * layer.filter_kl() for share, layer in self._filters]
         return self.filter_kl_weight * torch.stack(divergences).sum()
 
     def state_dict(self) -> State:

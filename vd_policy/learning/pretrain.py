@@ -52,6 +52,11 @@ class PretrainSettings(CloningSettings):
     select_episodes: int = setting(20, "episodes of one measurement of success", minimum=1)
     policy: PolicySettings = setting(help="shape of the networks", factory=PolicySettings)
 
+    @property
+    def cloned(self) -> PolicySettings:
+        """`policy` with means of the layers that the method needs."""
+        return replace(self.policy, mean=replace(self.policy.mean, layers=self.layers))
+
 
 def pretrain(
     dataset: Dataset,
@@ -95,8 +100,7 @@ class _Pretraining:
         self.train, self.held_out = dataset.split(settings.validation_fraction, seed)
         self.steps_per_epoch = max(1, len(self.train) // settings.batch)
         self.steps = settings.epochs * self.steps_per_epoch
-        shape = replace(settings.policy, mean=replace(settings.policy.mean, layers=settings.layers))
-        policy = new_policy(observation_spec(dataset, self.train), shape, seed=Seeds(seed).integer("network"))
+        policy = new_policy(observation_spec(dataset, self.train), settings.cloned, seed=Seeds(seed).integer("network"))
         self.cloning = Cloning(policy, settings, samples=len(self.train), steps=self.steps, seed=seed)
         self.metrics = Metrics()
         self.best: dict[str, Tensor] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -89,8 +88,7 @@ def _clone_step_s(job: CloneJob) -> float:
     if not job.epochs:
         return 0.0
     settings = pretrain_settings(job)
-    shape = settings.policy
-    policy = new_policy(_spec(job), replace(shape, mean=replace(shape.mean, layers=settings.layers)), seed=0)
+    policy = new_policy(_spec(job), settings.cloned, seed=0)
     cloning = Cloning(policy, settings, samples=job.samples, steps=PROBES, seed=0)
     obs, labels = random_observation(policy.spec, BATCH, seed=0), torch.zeros(BATCH, policy.spec.action_size)
     times = []
