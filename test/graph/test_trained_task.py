@@ -20,6 +20,7 @@ from vd_policy.graph.nodes import graph
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, TrainOptions
 from vd_policy.graph.trained import task_and_robot
 from vd_policy.learning.pretrain import pretrain
+from vd_policy.learning.recipe import recipe_of_rl
 from vd_policy.policy.checkpoint import load_run, save_run
 
 
@@ -65,6 +66,22 @@ def test_a_run_of_a_task_file_of_its_own_is_not_measured_in_the_task_of_its_name
     with pytest.raises(BadInput, match="reach with horizon 7"):
         pretrain(dataset, quick("none", epochs=1, select_epochs=1), tmp_path / "selected")
     assert not (tmp_path / "selected").exists()
+
+
+def test_a_task_of_config_with_the_rules_of_another_keeps_its_name_and_the_shape_of_its_pictures(
+    tmp_path: Path,
+) -> None:
+    bags, run, figures = (str(tmp_path / name) for name in ("bags", "run", "figures.json"))
+    assert main(["demonstrate", "--task", "grasp_close", "--samples", "30", "--image-size", "16", "--out", bags]) == 0
+    quickly = ["--recipe", "none_grasp", "--epochs", "1", "--set", "select_epochs=1"]
+    assert main(["pretrain", bags, *quickly, "--out", run]) == 0
+    assert main(["evaluate", run, "--episodes", "1", "--json", figures]) == 0
+    said = json.loads(Path(figures).read_text())
+    assert (said["task"], said["image_height"], said["image_width"]) == ("grasp_close", 16, 28)
+    assert task_and_robot(run, "grasp")[0] == "grasp"
+    assert recipe_of_rl("grasp_close") == "trpo_grasp"
+    sim = next(spec for spec in graph("deploy", DeployOptions(run=run)) if spec.name == "sim")
+    assert (sim.parameters["task"], sim.parameters["image_width"]) == ("grasp_close", 28)
 
 
 @pytest.mark.parametrize("command", [("evaluate",), ("train", "--steps", "20", "--out", "OUT")])

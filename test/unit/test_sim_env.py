@@ -88,6 +88,14 @@ def test_observations_are_raw_images_millimetres_and_joint_angles_at_home() -> N
     assert info["reason"] == "" and not info["success"] and not info["failure"]
 
 
+def test_images_are_as_wide_as_the_tasks_camera_unless_asked_otherwise() -> None:
+    wide = {"camera": {"aspect": 1.5}, "image_size": 32}
+    for asked, shape in (({}, (32, 48)), ({"image_height": 16}, (16, 24)), ({"image_width": 20}, (32, 20))):
+        env = ArmEnv("reach", overrides=wide, **asked)
+        assert env.reset(seed=0)[0]["depth"].shape == shape
+        env.close()
+
+
 @pytest.mark.parametrize(("task", "motion"), TASKS_AND_MOTIONS)
 def test_two_processes_produce_the_same_bits(task: str, motion: str, request: pytest.FixtureRequest) -> None:
     script = DIGEST.format(tests=str(request.path.parent), motion=motion, task=task)

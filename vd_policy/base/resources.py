@@ -35,9 +35,14 @@ def resource(*parts: str) -> Path:
     return path
 
 
+def is_path(name: str) -> bool:
+    """Whether a configuration is meant by its path, not by its bare name."""
+    return name.endswith((".yaml", ".yml"))
+
+
 def named_or_path(kind: str, name: str) -> Path:
     """A file of ``config/<kind>/`` by bare name, or any path that ends in ``.yaml``."""
-    if name.endswith((".yaml", ".yml")):
+    if is_path(name):
         path = Path(name)
         if not path.is_file():
             raise Missing(f"{kind} file", name, "a YAML file that exists", "check the path")

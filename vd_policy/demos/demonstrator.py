@@ -41,7 +41,7 @@ class DemonstrationSettings:
     task: str = setting("reach", "a name in config/tasks or a YAML file")
     robot: str = setting("j2n6s300", "a name in config/robots or a YAML file")
     image_height: int | None = setting(None, "[px]; None: the task's", minimum=1)
-    image_width: int | None = setting(None, "[px]; None: the task's", minimum=1)
+    image_width: int | None = setting(None, "[px]; None: what the height makes of the task's aspect", minimum=1)
     motion: str = setting("kinematic", "how the arm moves", choices=("kinematic", "position"))
     rule: str = setting("clipped", "the expert's eq. 10", choices=("clipped", "literal"))
     noise_std_rad: float | None = setting(
@@ -54,7 +54,7 @@ class DemonstrationSettings:
     def whole(self) -> DemonstrationSettings:
         """The same with the task's image size and noise where none were asked for."""
         task = load_task(self.task)
-        height, width = (task.image_size if n is None else n for n in (self.image_height, self.image_width))
+        height, width = task.image(self.image_height, self.image_width)
         noise = task.noise_rad if self.noise_std_rad is None else self.noise_std_rad
         return replace(self, image_height=height, image_width=width, noise_std_rad=noise)
 

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.base.extends import load_extended
 from vd_policy.base.progress import ProgressBar
 from vd_policy.base.resources import named_or_path
 from vd_policy.base.seeds import MAX_SEED
-from vd_policy.base.settings import build, load_yaml, setting
+from vd_policy.base.settings import build, setting
 from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.episode_report import recorded
 from vd_policy.experiments.bench_policy import as_dense, forward_ms
@@ -40,7 +41,7 @@ class DemoSettings:
     task: str = setting("reach", "task: a name in config/tasks, or a YAML file")
     goal: str = setting("reach the cup", "what the arm is to do, in words, for the report")
     out: str = setting("demo", "directory of everything the demo writes")
-    image_size: int = setting(64, "rows and columns of the camera's images [px]", minimum=16, maximum=512)
+    image_size: int = setting(64, "rows of the camera's images [px]", minimum=16, maximum=512)
     samples: int = setting(1500, "demonstrated state-label pairs", minimum=50)
     noise: float = setting(0.25, "standard deviation of the expert's noise [rad], eq. 6", minimum=0.0)
     cloning: str = setting("vd", "recipe of the cloning: a name in config/recipes, or a YAML file")
@@ -57,7 +58,7 @@ class DemoSettings:
 def load_demo(task: str, changes: Mapping[str, Any]) -> DemoSettings:
     """The settings of ``config/demos/<task>.yaml``, or of a YAML file by path, with some replaced."""
     path = named_or_path("demos", task)
-    return build(DemoSettings, {**load_yaml(path), **changes}, str(path))
+    return build(DemoSettings, {**load_extended("demos", path), **changes}, str(path))
 
 
 @dataclass
@@ -202,7 +203,7 @@ class Demo:
 
     def _sim(self) -> dict[str, Any]:
         s = self.settings
-        return {"task": s.task, "image_height": s.image_size, "image_width": s.image_size, "seed": s.seed}
+        return {"task": s.task, "image_height": s.image_size, "seed": s.seed}
 
     def _up(self, name: str, options: Any, on_line: Callable[[str, str], None] | None = None) -> None:
         """Run a graph to its end, its nodes' output in ``logs/``."""

@@ -11,7 +11,7 @@ import torch
 
 from vd_policy.arm.expert import ExpertSettings
 from vd_policy.base.episode import Obs
-from vd_policy.base.errors import Missing
+from vd_policy.base.errors import BadInput, Missing
 from vd_policy.policy.actor import Act, Actor, GaussianActor, State, UniformActor
 from vd_policy.policy.checkpoint import load_run
 from vd_policy.policy.gaussian import GaussianPolicy, new_policy
@@ -56,16 +56,16 @@ class Subject:
     """None for a baseline."""
 
     def env_options(self, image_size: int | None) -> dict[str, int | None]:
-        """Image size for `ArmEnv`: what a run was trained on, or `image_size` squared for a baseline.
+        """Image size for `ArmEnv`: what a run was trained on, or `image_size` rows for a baseline.
 
         Raises:
             BadInput: another size is asked for than a run was trained on.
         """
         if self.policy is None:
-            return {"image_height": image_size, "image_width": image_size}
+            return {"image_height": image_size}
         spec = self.policy.spec
-        if image_size is not None:
-            spec.check_image(image_size, image_size, self.name)
+        if image_size not in (None, spec.image_height):
+            raise BadInput("image size", image_size, f"{spec.image_height} rows as in {self.name}", "leave it out")
         return {"image_height": spec.image_height, "image_width": spec.image_width}
 
     def actor(self, env: ArmEnv) -> Actor:

@@ -35,7 +35,7 @@ class SimOptions:
     task: str = setting("reach", "task: a name in config/tasks, or a YAML file")
     robot: str = setting("j2n6s300", "robot: a name in config/robots, or a YAML file")
     image_height: int = setting(AS_TASK, "image height [pixels]; 0: the task's", minimum=0, maximum=4096)
-    image_width: int = setting(AS_TASK, "image width [pixels]; 0: the task's", minimum=0, maximum=4096)
+    image_width: int = setting(AS_TASK, "image width [pixels]; 0: as the task's camera", minimum=0, maximum=4096)
     motion: str = setting(
         "kinematic", "how the arm moves in lockstep: through poses, or under position control at the speed limits",
         choices=("kinematic", "position"),

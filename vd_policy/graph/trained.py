@@ -35,7 +35,7 @@ def task_and_robot(
     if not task and not allow_changed and learned == config.get("task") and (changes := config.get("task_changes")):
         raise BadInput("task", task, f"the file of {run}'s demonstrations: {learned} with {changes}",
                        "give it with --task or task:=")  # fmt: skip
-    if task and learned and not allow_changed and load_task(task).task != load_task(learned).task:
+    if task and learned and not allow_changed and load_task(task).rules_name != load_task(learned).rules_name:
         raise BadInput("task", task, f"{learned}, which {run} was trained on", "leave it out, or choose another run")
     return task or learned or TASK, robot or str(config.get("robot") or ROBOT)
 

@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from vd_policy.base.errors import BadInput
+from vd_policy.base.extends import load_extended
 from vd_policy.base.resources import named_or_path, share_directory
-from vd_policy.base.settings import from_yaml, parse_yaml, setting
+from vd_policy.base.settings import build, parse_yaml, setting
 from vd_policy.learning.learner import Learner
 from vd_policy.policy.gaussian import GaussianPolicy
 from vd_policy.sim.tasks import load_task
@@ -35,7 +36,8 @@ def load_recipe(name_or_path: str, changes: Mapping[str, Any] | None = None) -> 
         name_or_path: a file of ``config/recipes/`` without its suffix, or the path of a YAML file.
         changes: dotted names to values, such as ``{"critic.fit_steps": 10}``.
     """
-    recipe = from_yaml(Recipe, named_or_path("recipes", name_or_path))
+    path = named_or_path("recipes", name_or_path)
+    recipe = build(Recipe, load_extended("recipes", path), str(path))
     settings = dict(recipe.settings)
     for name, value in (changes or {}).items():
         settings = _changed(settings, name.split("."), value)
@@ -44,7 +46,7 @@ def load_recipe(name_or_path: str, changes: Mapping[str, Any] | None = None) -> 
 
 def recipe_of_rl(task: str) -> str:
     """The recipe to improve a policy with where none is asked for, by the rules of a task (a name or a YAML file)."""
-    its_own = f"trpo_{load_task(task).task}"
+    its_own = f"trpo_{load_task(task).rules_name}"
     return its_own if (share_directory() / "config" / "recipes" / f"{its_own}.yaml").is_file() else OUR_RECIPE
 
 

@@ -75,9 +75,7 @@ class ArmEnv(gymnasium.Env):
         if render_mode not in (None, "rgb_array"):
             raise BadInput("render_mode", render_mode, "rgb_array or None", "choose one of them")
         self.motion, self.render_mode = motion, render_mode
-        size = self.settings.image_size
-        height, width = (size if asked is None else asked for asked in (image_height, image_width))
-        self.camera = Camera(self.settings.camera, height, width)
+        self.camera = Camera(self.settings.camera, *self.settings.image(image_height, image_width))
         self.observation_space = self._observation_space()
         self.action_space = spaces.Box(-1.0, 1.0, (len(self.robot),), np.float32)
         self._rules = rules(self.settings)

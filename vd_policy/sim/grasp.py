@@ -17,7 +17,7 @@ from vd_policy.sim.tasks import Judgement, Situation, Task, TaskSettings
 class GraspSettings(TaskSettings):
     """What the grasping task adds to the settings of every task, and its own defaults."""
 
-    image_size: int = setting(256, "rows and columns of the images, unless asked otherwise", minimum=8, maximum=4096)
+    image_size: int = setting(256, "rows of the images, unless asked otherwise", minimum=8, maximum=4096)
     noise_rad: float = setting(0.05, "the expert's noise in demonstrations, unless asked otherwise [rad]", minimum=0.0)
     success_reward: float = setting(25.0, "reward of a grasp", minimum=0.0)
     failure_cost: float = setting(25.0, "cost of a collision", minimum=0.0)

@@ -13,8 +13,9 @@ from typing import Protocol
 import numpy as np
 
 from vd_policy.base.errors import BadInput
+from vd_policy.base.extends import load_extended
 from vd_policy.base.resources import named_or_path
-from vd_policy.base.settings import as_dict, build, load_yaml, setting
+from vd_policy.base.settings import as_dict, build, setting
 from vd_policy.sim.camera import CameraSettings
 
 
@@ -22,9 +23,10 @@ from vd_policy.sim.camera import CameraSettings
 class TaskSettings:
     """What every task has, from ``config/tasks/<name>.yaml``. A task with more has a subclass of its own."""
 
-    task: str = setting(help="name of the rules: the module vd_policy.sim.<task>")
+    task: str = setting(help="name of the task: that of its file in config/tasks")
+    rules: str = setting("", "its rules, the module vd_policy.sim.<rules>; empty: those of its name")
     camera: CameraSettings = setting(factory=CameraSettings, help="where the camera stands")
-    image_size: int = setting(128, "rows and columns of the images, unless asked otherwise", minimum=8, maximum=4096)
+    image_size: int = setting(128, "rows of the images, unless asked otherwise", minimum=8, maximum=4096)
     noise_rad: float = setting(0.5, "the expert's noise in demonstrations, unless asked otherwise [rad]", minimum=0.0)
     horizon: int = setting(25, "steps after which an episode is truncated (H)", minimum=1, maximum=100_000)
     max_step_rad: float = setting(math.pi / 5, "joint change of an action of 1 [rad]", minimum=1e-6, maximum=math.pi)
@@ -39,6 +41,16 @@ class TaskSettings:
         ((0.30, 0.65), (-0.35, 0.35)), "where cups are put: ((x0, x1), (y0, y1)) [m]"
     )
     target_height_m: float = setting(0.18, "height of the target over the cup's foot [m]")
+
+    @property
+    def rules_name(self) -> str:
+        """The module of its rules; tasks that share one differ in settings alone."""
+        return self.rules or self.task
+
+    def image(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
+        """Rows and columns of the images where these are asked for: as the task says, and of the camera's aspect."""
+        height = self.image_size if height is None else height
+        return height, round(height * self.camera.aspect) if width is None else width
 
 
 @dataclass(frozen=True)
@@ -106,8 +118,8 @@ class Task(Protocol):
 def load_task(name_or_path: str) -> TaskSettings:
     """The task of ``config/tasks/<name>.yaml``, or of a YAML file by path, as the settings of its rules."""
     path = named_or_path("tasks", name_or_path)
-    values = load_yaml(path)
-    settings_class = _module(values["task"]).Settings if "task" in values else TaskSettings
+    values = load_extended("tasks", path)
+    settings_class = _module(values.get("rules") or values["task"]).Settings if "task" in values else TaskSettings
     return checked(build(settings_class, values, str(path)), str(path))
 
 
@@ -140,15 +152,16 @@ def grips(settings: TaskSettings) -> bool:
 
 
 def rules(settings: TaskSettings) -> Task:
-    """The rules that `settings.task` names."""
-    return _module(settings.task).build(settings)
+    """The rules of a task."""
+    return _module(settings.rules_name).build(settings)
 
 
-def _module(task: object) -> ModuleType:
+def _module(rules_name: object) -> ModuleType:
     """The rules' module: one of this room with a class ``Settings`` and a function ``build(settings)``."""
-    name = f"vd_policy.sim.{task}"
-    found = isinstance(task, str) and task.isidentifier() and importlib.util.find_spec(name) is not None
+    name = f"vd_policy.sim.{rules_name}"
+    found = isinstance(rules_name, str) and rules_name.isidentifier() and importlib.util.find_spec(name) is not None
     module = importlib.import_module(name) if found else None
     if module is None or not (hasattr(module, "build") and hasattr(module, "Settings")):
-        raise BadInput("task", task, "a module of vd_policy.sim with Settings and build(settings)", "use 'reach'")
+        raise BadInput("rules of a task", rules_name, "a module of vd_policy.sim with Settings and build(settings)",
+                       "write rules: reach or rules: grasp")  # fmt: skip
     return module

@@ -19,7 +19,7 @@ from vd_policy.cli.result import Result
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="reach", help="a name in config/demos, or a YAML file (reach)")
     parser.add_argument("--out", default="demo", metavar="DIR", help="everything is written there (demo)")
-    parser.add_argument("--image-size", type=whole(16, 512), metavar="PX", help="rows and columns of the images")
+    parser.add_argument("--image-size", type=whole(16, 512), metavar="PX", help="rows of the images")
     parser.add_argument("--samples", type=whole(50), metavar="N", help="demonstrated state-label pairs")
     parser.add_argument("--noise", type=number(0.0), metavar="RAD", help="the expert's noise, standard deviation")
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="passes of cloning over the demonstrations")

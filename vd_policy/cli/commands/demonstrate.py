@@ -38,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--end-on-contact", action=argparse.BooleanOptionalAction, default=None,
                         help="whether touching the table ends a demonstration (as the task says)")  # fmt: skip
     parser.add_argument("--image-size", type=whole(8, 4096), metavar="PX",
-                        help="rows and columns of the images (actor's; task's: reach 128, grasp 256)")  # fmt: skip
+                        help="rows of the images, and columns as wide as the task's camera (actor's; task's)")  # fmt: skip
     parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
                         help="how the arm moves: through poses, or at the real speed limits (kinematic)")  # fmt: skip
     parser.add_argument("--workers", type=whole(1, 256), default=2, metavar="K", help="processes (2)")
@@ -72,13 +72,13 @@ def run(args: argparse.Namespace) -> Result:
 
 
 def _image_size(args: argparse.Namespace) -> tuple[int | None, int | None]:
-    """Rows and columns: as asked for, else the actor's, else None for the task's."""
+    """Rows and columns: as asked for, else the actor's; None where the task says."""
     if args.image_size is None and args.actor:
         from vd_policy.policy.checkpoint import load_spec
 
         spec = load_spec(args.actor)
         return spec.image_height, spec.image_width
-    return args.image_size, args.image_size
+    return args.image_size, None
 
 
 def _in_process(args: argparse.Namespace, settings: DemonstrationSettings, existing: str) -> DemonstrationSummary:
@@ -106,9 +106,8 @@ def _through_the_graph(
         if given:
             raise BadInput(f"{option} with --graph", True, "in-process only", f"leave out {option} or --graph")
     options = DemonstrateOptions(task=args.task, robot=args.robot, image_height=args.image_size or AS_TASK,
-                                 image_width=args.image_size or AS_TASK, seed=args.seed, out=str(args.out),
-                                 samples=args.samples, noise=args.noise, clip_noise=settings.clip_noise,
-                                 rule=args.rule)  # fmt: skip
+                                 seed=args.seed, out=str(args.out), samples=args.samples, noise=args.noise,
+                                 clip_noise=settings.clip_noise, rule=args.rule)  # fmt: skip
     lines: list[str] = []
     with destination(args.out, settings, args.samples, args.seed, existing) as first:
         began = time.monotonic()

@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
                         help="how the arm moves: through poses, or at the real speed limits (kinematic)")  # fmt: skip
     parser.add_argument("--image-size", type=whole(8, 4096), metavar="PX",
-                        help="rows and columns of a baseline's images (the task's); a run has its own")  # fmt: skip
+                        help="rows of a baseline's images (the task's); a run has its own")  # fmt: skip
     parser.add_argument("--workers", type=whole(1, 256), default=1, metavar="K", help="processes (1)")
     parser.add_argument("--video", type=Path, metavar="F.mp4", help=f"film the first {FILMED_EPISODES} starts")
     parser.add_argument("--map", type=Path, metavar="F.png", help="draw where on the table it succeeds")

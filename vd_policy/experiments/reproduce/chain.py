@@ -137,8 +137,7 @@ class _Course:
 
     def __init__(self, job: TrainJob, root: Path) -> None:
         self.job, self.root, self.place = job, root, job.place(root)
-        size = job.clone.image_size
-        self.make_env = partial(ArmEnv, job.clone.task, image_height=size, image_width=size)
+        self.make_env = partial(ArmEnv, job.clone.task, image_height=job.clone.image_size)
 
     def run(self, report: Report) -> dict[str, Any]:
         job = self.job

@@ -113,12 +113,12 @@ def _env_step_s(job: TrainJob) -> float:
 
 
 def _env(job: CloneJob) -> ArmEnv:
-    return ArmEnv(job.task, image_height=job.image_size, image_width=job.image_size)
+    return ArmEnv(job.task, image_height=job.image_size)
 
 
 def _spec(job: CloneJob) -> ObservationSpec:
     env = _env(job)
-    joints, step = tuple(env.robot.joints), env.settings.max_step_rad
+    joints, camera, step = tuple(env.robot.joints), env.camera, env.settings.max_step_rad
     env.close()
     size = len(joints)
-    return ObservationSpec(joints, job.image_size, job.image_size, (0.0,) * size, (1.0,) * size, 2.0, step, 1.0)
+    return ObservationSpec(joints, camera.height, camera.width, (0.0,) * size, (1.0,) * size, 2.0, step, 1.0)

@@ -80,9 +80,9 @@ class CloneJob:
 
     def demonstration(self) -> DemonstrationSettings:
         """What the expert shows."""
-        size = self.image_size
-        return DemonstrationSettings(self.task, image_height=size, image_width=size, rule=self.rule,
-                                     noise_std_rad=self.noise_std_rad)  # fmt: skip
+        return DemonstrationSettings(
+            self.task, image_height=self.image_size, rule=self.rule, noise_std_rad=self.noise_std_rad
+        )
 
     def place(self, root: Path) -> Path:
         """Directory of the job under that of the figure."""

@@ -12,7 +12,7 @@ from vd_policy.experiments.reproduce.jobs import GRASP, REACH
 class Scale:
     """Every number that makes a figure cheap or dear, and what goes with a task."""
 
-    image_size: int = setting(help="rows and columns of the images", minimum=8, maximum=1024)
+    image_size: int = setting(help="rows of the images", minimum=8, maximum=1024)
     samples: int = setting(help="demonstrated pairs in place of the paper's 8000", minimum=40)
     steps: int = setting(help="environment steps of RL", minimum=1)
     vd_epochs: int = setting(help="epochs of cloning with variational dropout", minimum=1)
