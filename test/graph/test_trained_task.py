@@ -119,6 +119,32 @@ def test_the_last_training_decides_and_a_task_from_elsewhere_is_no_obstacle(tmp_
     assert task_and_robot(foreign, "grasp") == ("grasp", "gen3_7dof")
 
 
+def test_a_run_improved_on_a_task_file_is_not_measured_in_the_stock_task_where_that_file_is_gone(tmp_path: Path) -> None:
+    gone = str(tmp_path / "mine.yaml")
+    run = run_of(tmp_path / "run", task="reach", train={"task": gone, "robot": "gen3_6dof"})
+    with pytest.raises(BadInput, match=r"mine\.yaml; fix: give it with --task"):
+        task_and_robot(run)
+    assert task_and_robot(run, "reach") == ("reach", "gen3_6dof")
+    assert task_and_robot(run, allow_changed=True) == ("reach", "gen3_6dof")
+    Path(gone).write_text("extends: reach\nhorizon: 7\n")
+    assert task_and_robot(run) == (gone, "gen3_6dof")
+
+
+def test_a_training_on_a_task_file_is_not_resumed_on_another_content(
+    grasping: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: grasp\nhorizon: 7\n")
+    words = ["train", grasping, "--task", "mine.yaml", "--set", "batch_steps=20", "--out", "out"]
+    assert main([*words, "--steps", "20"]) == 0
+    said = load_run("out").config["train"]
+    assert (said["task"], said["task_settings"]["horizon"]) == (str(mine), 7), "found from anywhere"
+    mine.write_text("extends: grasp\nhorizon: 9\n")
+    assert main([*words, "--steps", "40", "--resume"]) == 2
+    assert "task_settings.horizon is 9; allowed: 7, as this run was begun" in capsys.readouterr().err
+
+
 def test_a_task_file_of_the_same_rules_is_the_same_task(grasping: str, tmp_path: Path) -> None:
     mine = tmp_path / "near.yaml"
     mine.write_text("task: grasp\ncup_region_m: [[0.4, 0.5], [-0.1, 0.1]]\n")

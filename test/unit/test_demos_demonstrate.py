@@ -17,8 +17,10 @@ from vd_policy.base.seeds import Seeds
 from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
 from vd_policy.demos.demonstrate import cuts, demonstrate
-from vd_policy.demos.demonstrator import DemonstrationSettings, Demonstrator, make_env
+from vd_policy.demos.demonstrator import CUT, DemonstrationSettings, Demonstrator, make_env
 from vd_policy.demos.destination import SETTINGS_FILE
+from vd_policy.demos.reader import custom_data
+from vd_policy.demos.recording import read_recording
 
 SETTINGS = DemonstrationSettings(image_height=16, image_width=20, noise_std_rad=0.3)
 
@@ -188,6 +190,22 @@ def test_what_is_there_is_kept_unless_told_otherwise(thirty, tmp_path):
     assert json.loads((out / SETTINGS_FILE).read_text()).items() >= json.loads(noted).items()
     demonstrate(SETTINGS, 4, out, seed=3, existing="overwrite")
     assert sum(len(read_episode(p)) for p in bag_paths(out)) == 4 and (out / "notes.txt").exists()
+
+
+def test_an_episode_that_was_cut_where_something_happened_is_made_whole_when_more_are_asked_for(tmp_path):
+    settings = replace(SETTINGS, rule="literal", noise_std_rad=0.5, end_on_contact=False)
+    demonstrate(settings, 200, tmp_path / "whole", seed=0)
+    lengths, reasons = [], []
+    for bag in bag_paths(tmp_path / "whole"):
+        outcomes = [outcome for _, outcome in read_recording(bag).steps()][1:]
+        lengths.append(len(outcomes))
+        reasons.append([outcome.reason for outcome in outcomes[1:-1]])
+    episode = next(i for i, words in enumerate(reasons) if any(words))
+    steps = next(step for step, reason in enumerate(reasons[episode], start=2) if reason)
+    demonstrate(settings, sum(lengths[:episode]) + steps, tmp_path / "cut", seed=0)
+    assert custom_data(bag_paths(tmp_path / "cut")[-1])["reason"] == CUT
+    demonstrate(settings, 200, tmp_path / "cut", seed=0, existing="resume")
+    assert content(tmp_path / "cut") == content(tmp_path / "whole")
 
 
 def test_contact_may_end_a_demonstration_or_not(tmp_path):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from vd_policy.base.errors import BadInput
+from vd_policy.base.settings import as_dict
 from vd_policy.experiments.bench_policy import bench_policy, bench_spec
 from vd_policy.experiments.bench_trpo import bench_trpo
 from vd_policy.policy.checkpoint import save_run
@@ -28,18 +29,28 @@ def small_run(path, joints: tuple[str, ...], size: int = 16):
     """A run whose network is narrower than the default's, as a pruned one is."""
     spec = replace(bench_spec(size, size), joints=joints)
     policy = new_policy(spec, PolicySettings(mean=NetworkSettings(conv_channels=(2, 3, 4))), seed=0)
-    return save_run(path, policy, config={}), policy
+    cloned = as_dict(PolicySettings(mean=NetworkSettings(conv_channels=(4, 6, 8))))
+    return save_run(path, policy, config={"pretrain": {"policy": cloned}}), policy
 
 
-def test_a_run_is_timed_beside_the_dense_network_of_its_image_size(tmp_path):
+def test_a_run_is_timed_beside_the_dense_network_that_it_was_cloned_as(tmp_path):
     env = ArmEnv()
     env.close()
     path, policy = small_run(tmp_path / "run", env.robot.joints)
     found = bench_trpo(run=str(path), rounds=1)
     assert found["iteration_16px_speedup"] > 0.0 and not any("sb3" in name for name in found)
     figures = bench_policy(run=str(path), rounds=1, batch=4)
-    assert figures["flops_pruned"] == flops(policy.mean.shape, policy.spec) < figures["flops_dense"]
+    assert figures["flops_pruned"] == flops(policy.mean.shape, policy.spec)
+    cloned = new_policy(policy.spec, PolicySettings(mean=NetworkSettings(conv_channels=(4, 6, 8))), seed=0)
+    assert figures["flops_dense"] == flops(cloned.mean.shape, policy.spec) > figures["flops_pruned"]
     assert "forward_torch_masked_ms" not in figures and figures["forward_onnx_speedup"] > 0.0
+
+
+def test_a_run_that_was_never_cloned_is_not_compared(tmp_path):
+    _, policy = small_run(tmp_path / "run", tuple("abcdef"))
+    path = save_run(tmp_path / "other", policy, config={})
+    with pytest.raises(BadInput, match="a run of pretrain"):
+        bench_policy(run=str(path), rounds=1)
 
 
 def test_a_run_of_another_arm_is_refused_by_the_benchmark_of_trpo(tmp_path):

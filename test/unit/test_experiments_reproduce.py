@@ -98,6 +98,9 @@ def test_a_killed_figure_goes_on_to_its_csv_plot_and_verdicts(tmp_path, capsys):
     assert all(int(row["env_steps"]) >= 200 for row in curves)
     evaluations = rows(out / "fig4_evaluations.csv")
     assert [float(r["env_steps"]) for r in evaluations] == [0, 400, 800, 1200]
+    ends = [0, *(int(row["env_steps"]) for row in curves)]
+    for row in evaluations:
+        assert float(row["reached"]) == next(steps for steps in ends if steps >= float(row["env_steps"]))
     assert (out / "fig4.png").read_bytes().startswith(b"\x89PNG")
     verdicts = json.loads((out / "fig4_verdicts.json").read_text())
     assert verdicts["jobs_complete"] == verdicts["jobs"] == 1
@@ -157,6 +160,14 @@ def test_directories_that_were_begun_before_jobs_knew_their_task_go_on(tmp_path)
     with pytest.raises(BadInput, match="image_size"):
         check_same(replace(job, like=replace(clone, image_size=20)), tmp_path)
 
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("extends: trpo\nsettings: {max_kl: 0.02}\n")
+    mine = replace(job, recipe=str(recipe))
+    mine.place(tmp_path).mkdir(parents=True)
+    (mine.place(tmp_path) / "job.json").write_text(json.dumps({**begun, "recipe": str(recipe), "recipe_settings": {}}))
+    with pytest.raises(BadInput, match="recipe_settings"):
+        check_same(mine, tmp_path)
+
     older = [{"env_steps": 0, "success_rate": 0.5}]
     (tmp_path / "evaluations.csv").write_text(csv_text([*older, {"env_steps": 4, "success_rate": 1, "mean_return": 2}]))
     assert read_evaluations(tmp_path) == [*older, {"env_steps": 4, "success_rate": 1, "mean_return": 2}]
@@ -202,7 +213,7 @@ def test_a_figure_is_planned_seed_by_seed_with_each_sweep():
         make_plan("fig8", plan.scale, seeds=[0], recipe="trpo", sweep=sweep)
 
 
-@pytest.mark.parametrize(("hold", "ratio"), [("epochs", 1), ("steps", 4)])
+@pytest.mark.parametrize(("hold", "ratio"), [("epochs", 1), ("steps", 4.5)])
 def test_fewer_demonstrations_are_cloned_for_as_many_epochs_or_as_many_steps(hold, ratio):
     scale = replace(scale_of("fig5", "small"), hold=hold)
     plan = make_plan("fig5", scale, seeds=[0], recipe="trpo", sweep=Sweep())
@@ -211,6 +222,13 @@ def test_fewer_demonstrations_are_cloned_for_as_many_epochs_or_as_many_steps(hol
         fewest, all_of_them = epochs[method, scale.samples // 4], epochs[method, scale.samples]
         assert fewest == ratio * all_of_them
     assert epochs["vd", scale.samples] == scale.vd_epochs and epochs["l2", scale.samples] == scale.epochs
+
+
+def test_as_many_steps_are_counted_in_whole_batches():
+    scale = replace(scale_of("fig5", "small"), hold="steps", samples=2000, vd_epochs=60)
+    clones = [c for c in make_plan("fig5", scale, seeds=[0], recipe="trpo", sweep=Sweep()).clones if c.method == "vd"]
+    steps = {c.samples: c.epochs * pretrain_settings(c).steps_per_epoch(round(0.9 * c.samples)) for c in clones}
+    assert steps == {500: 1080, 1000: 1080, 2000: 1080}
 
 
 def test_dropout_of_filters_is_cloned_for_as_many_epochs_as_that_of_weights():
@@ -280,6 +298,21 @@ def test_filters_may_drop_out_where_that_costs_less_than_a_tenth_of_the_successe
     figures = [invented(m, base, s) for s in range(5) for m, base in (("vd", 60.0), (FILTERS, level + 2.0 * (s - 2)))]
     found = {claim: outcome for claim, outcome in outcomes(figures).items() if "filters" in claim}
     assert list(found.values()) == [said]
+
+
+@pytest.mark.parametrize("iterations", [8, 20, 40])
+def test_a_training_of_a_few_windows_does_not_tell_who_needs_a_quarter_of_the_samples(iterations):
+    window, steps = 10, np.arange(200, 200 * iterations + 1, 200)
+
+    def course(method: str, seed: int) -> Trained:
+        """VD is at the level from its first iteration on, L2 from the middle."""
+        job = TrainJob(replace(CLONE, method=method, seed=seed), 0.1, "trpo", int(steps[-1]), 1000, 3)
+        late = np.arange(iterations) < (iterations // 2 if method == "l2" else 0)
+        return Trained(job, Curve(steps, np.where(late, 0.0, 40.0)), [])
+
+    figures = [course(method, seed) for seed in range(5) for method in ("vd", "l2")]
+    found = {v.claim: v for v in curve_verdicts("fig4", best_of(arms_of(figures)), {"expert": 50.0}, window)}
+    assert found["VD needs less than a quarter of L2's samples for L2's final level"].outcome == TOO_FEW
 
 
 @pytest.mark.parametrize("level", [0.0, 40.0])

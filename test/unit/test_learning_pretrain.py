@@ -14,6 +14,7 @@ from vd_policy.learning.cloning import Cloning, CloningSettings
 from vd_policy.learning.metrics import Metrics
 from vd_policy.learning.pretrain import observation_spec, pretrain
 from vd_policy.learning.rollout import rollout
+from vd_policy.learning.states import under
 from vd_policy.policy.actor import GaussianActor
 from vd_policy.policy.checkpoint import load_metrics, load_run, load_training
 from vd_policy.policy.cost import filter_shares
@@ -90,6 +91,14 @@ def test_the_figures_are_those_of_the_policy_that_was_kept(dataset, tmp_path, mo
     assert figures["validation_mse"] == pytest.approx(row["eval/validation_mse"])
 
 
+def test_who_stops_selecting_gets_the_last_policy(dataset, tmp_path):
+    out, _ = pretrain(dataset, quick("none", epochs=2, select_epochs=1, select_episodes=1), tmp_path / "run")
+    on = {"resume": True, "allow_changed": True}
+    _, figures = pretrain(dataset, quick("none", epochs=4, select_epochs=0), out, **on)
+    kept, last = load_run(out).policy.state_dict(), under("cloning.policy", load_training(out))
+    assert all(torch.equal(kept[name], last[name]) for name in kept) and "best_success_rate" not in figures
+
+
 def test_selection_keeps_the_policy_that_measured_best(dataset, tmp_path):
     out, figures = pretrain(dataset, quick("none", select_epochs=2, select_episodes=2), tmp_path / "run")
     rates = [row["eval/success_rate"] for row in Metrics(load_metrics(out)).rows if "eval/success_rate" in row]
@@ -137,9 +146,19 @@ def test_filters_begin_to_drop_out_once_the_weights_do():
     assert weights == [0.0, 0.0, 25.0, 50.0, 50.0]
 
 
-def test_dropout_of_filters_needs_that_of_weights():
+def test_filters_have_their_whole_weight_at_the_end_however_long_the_warm_up():
+    for warmup in (0.0, 0.4, 0.6, 0.9):
+        settings = CloningSettings(kl_warmup=warmup, filter_kl=50.0)
+        cloning = Cloning(tiny_policy(), settings, samples=50, steps=100, seed=0)
+        cloning.step_count = 100
+        assert cloning.filter_kl_weight == pytest.approx(50.0)
+
+
+def test_dropout_of_filters_needs_that_of_weights_and_some_steps_after_it():
     with pytest.raises(BadInput, match="filter_kl"):
         CloningSettings(method="l2", filter_kl=50.0)
+    with pytest.raises(BadInput, match="kl_warmup"):
+        CloningSettings(kl_warmup=1.0, filter_kl=50.0)
 
 
 def test_an_existing_run_is_not_overwritten(dataset, tmp_path):

@@ -261,6 +261,9 @@ def test_the_product_is_the_mean_of_the_weights_that_fades_into_the_past():
     resumed = learner_of(TinyPolicy(seed=9), seed=5, averaging=0.5)
     resumed.load_state_dict({k: v.clone() for k, v in learner.state_dict().items()})
     assert torch.equal(FlatParameters(resumed.product()).get(), FlatParameters(learner.product()).get())
+    other = learner_of(TinyPolicy(seed=9), seed=5)
+    other.load_state_dict({k: v.clone() for k, v in learner.state_dict().items()})
+    assert other.product() is other.policy, "whoever no longer averages gets the last weights"
     for each in (learner, resumed):
         each.observe(episodes_for(each, np.random.default_rng(9), 9000))
         each.update()

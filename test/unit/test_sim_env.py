@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import hashlib
 import math
+import re
 import subprocess
 import sys
 import warnings
 import weakref
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -16,6 +18,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from vd_policy.base.errors import BadInput, VdPolicyError
+from vd_policy.base.resources import resource
 from vd_policy.sim.env import ArmEnv
 from vd_policy.sim.tasks import load_task
 
@@ -86,6 +89,21 @@ def test_observations_are_raw_images_millimetres_and_joint_angles_at_home() -> N
     assert 300 < np.median(obs["depth"][obs["depth"] > 0]) < 3000
     assert np.array_equal(obs["q"], np.float32(env.robot.home_rad))
     assert info["reason"] == "" and not info["success"] and not info["failure"]
+
+
+def test_an_arm_that_does_not_stand_on_the_axis_of_its_base_gets_cups_that_it_reaches(tmp_path: Path) -> None:
+    joint = r'(<joint name="j2n6s300_joint_1".*?<origin xyz=")0 0 0.15675'
+    urdf = resource("urdf", "j2n6s300.urdf").read_text()
+    aside, replaced = re.subn(joint, r"\g<1>0 0.25 0.15675", urdf, count=1, flags=re.DOTALL)
+    assert replaced == 1
+    (tmp_path / "aside.urdf").write_text(aside)
+    robot = resource("config", "robots", "j2n6s300.yaml").read_text().replace("urdf: j2n6s300", "urdf: aside")
+    (tmp_path / "aside.yaml").write_text(robot)
+    env = ArmEnv("reach", str(tmp_path / "aside.yaml"), image_height=8)
+    for seed in range(20):
+        env.reset(seed=seed)
+        assert len(env.goals()) > 0
+    env.close()
 
 
 def test_images_are_as_wide_as_the_tasks_camera_unless_asked_otherwise() -> None:

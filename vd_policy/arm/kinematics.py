@@ -35,6 +35,12 @@ class Kinematics:
         self._continuous = np.array(spec.continuous)
         self._solved: dict[bytes, np.ndarray] = {}
 
+    @property
+    def turns_about_the_base(self) -> bool:
+        """Whether the first joint turns without end, and about the base's z axis."""
+        first = self.chain.frames(np.zeros((1, len(self.spec))))[0][0, 0]
+        return self.spec.continuous[0] and np.allclose(first[:2, 2:], 0.0, atol=1e-6)
+
     def forward(self, q: np.ndarray) -> np.ndarray:
         """End-effector pose in the base frame, (4, 4), for joint angles (J,) [rad]."""
         return self.chain.forward(np.asarray(q, dtype=np.float64)[None])[0]

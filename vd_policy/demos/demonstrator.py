@@ -117,7 +117,7 @@ class Demonstrator:
             steps.answer(outcome.step, q + label, q + noisy, self._limited(q, noisy))
             step = outcome.step + 1
             if step == max_steps and not terminated:
-                truncated, info = True, {**info, "reason": info["reason"] or CUT}
+                truncated, info = True, {**info, "reason": CUT}
             outcome = self._outcome(index, seed, step, reward, terminated, truncated, info)
             steps.observation(obs, env.q, outcome)
         return outcome

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 
+from vd_policy.base.errors import BadInput
+from vd_policy.base.settings import build
 from vd_policy.policy.actor import GaussianActor
-from vd_policy.policy.checkpoint import load_run
+from vd_policy.policy.checkpoint import Run, load_run
 from vd_policy.policy.cost import flops, parameter_count
 from vd_policy.policy.export import onnx_session, random_observation
 from vd_policy.policy.gaussian import GaussianPolicy, PolicySettings, new_policy
@@ -64,15 +66,26 @@ def dense_and_pruned(spec: ObservationSpec, run: str, seed: int) -> dict[str, Ga
 
     Args:
         spec: of the networks where there is no run.
-        run: directory of a run, whose policy is ``pruned`` and whose spec is that of ``dense``; empty for none.
+        run: directory of a run, whose policy is ``pruned``; ``dense`` is as wide as the network that was cloned. Empty
+            for none.
         seed: of weights and masks.
+
+    Raises:
+        BadInput: the run does not say how wide that network was.
     """
     if run:
-        pruned = load_run(run).policy
-        return {"dense": new_policy(pruned.spec, seed=seed), "pruned": pruned}
+        return _of_run(load_run(run), seed)
     dense = new_policy(spec, seed=seed)
     full = masked(dense, unit_masks(dense, UNITS_LEFT, seed))
     return {"dense": dense, "masked": full, "pruned": prune(full)[0]}
+
+
+def _of_run(run: Run, seed: int) -> dict[str, GaussianPolicy]:
+    cloned = run.config.get("pretrain")
+    if not isinstance(cloned, Mapping):
+        raise BadInput("run", str(run.path), "a run of pretrain, or of prune or train after it", "choose another one")
+    settings = build(PolicySettings, cloned["policy"], f"{run.path}: pretrain.policy")
+    return {"dense": as_dense(new_policy(run.spec, settings, seed=seed)), "pruned": run.policy}
 
 
 def bench_spec(image_height: int, image_width: int) -> ObservationSpec:

@@ -31,25 +31,39 @@ def task_and_robot(
             the run was trained on a task file of its own, which is not there.
     """
     config = {} if run is None else load_yaml(Path(run) / CONFIG)
-    learned = _learned_task(config)
-    if not task and not allow_changed and learned == config.get("task") and (changes := config.get("task_changes")):
-        raise BadInput("task", task, f"the file of {run}'s demonstrations: {learned} with {changes}",
-                       "give it with --task or task:=")  # fmt: skip
-    if task and learned and not allow_changed and load_task(task).rules_name != load_task(learned).rules_name:
-        raise BadInput("task", task, f"{learned}, which {run} was trained on", "leave it out, or choose another run")
-    return task or learned or TASK, robot or str(config.get("robot") or ROBOT)
+    learned, robot = _learned_task(config), robot or _learned_robot(config)
+    if not task and not allow_changed and learned:
+        _check_is_there(run, config, learned)
+    if task and _is_known(learned) and not allow_changed:
+        if load_task(task).rules_name != load_task(learned).rules_name:
+            raise BadInput("task", task, f"{learned}, which {run} was trained on", "leave it out, or choose another run")
+    return task or (learned if _is_known(learned) else TASK), robot
+
+
+def _check_is_there(run: str | Path | None, config: Mapping[str, Any], learned: str) -> None:
+    """Refuse to take the stock task for one that a run learned from a file."""
+    changes = config.get("task_changes") if learned == config.get("task") else None
+    if changes or (learned != config.get("task") and not _is_known(learned)):
+        file = f"{learned} with {changes}" if changes else learned
+        raise BadInput("task", "", f"the file that {run} was trained on: {file}", "give it with --task or task:=")
 
 
 def _learned_task(config: Mapping[str, Any]) -> str:
-    """The last task of a run's history that this simulator knows; demonstrations may come from elsewhere."""
-    rl = config.get("train")
-    for name in ((rl or {}).get("task"), config.get("task")):
-        if isinstance(name, str) and name and _is_known(name):
-            return name
-    return ""
+    """The last task of a run's history: of RL, else of its demonstrations, which may come from elsewhere."""
+    return _of_training(config, "task") or str(config.get("task") or "")
+
+
+def _learned_robot(config: Mapping[str, Any]) -> str:
+    return _of_training(config, "robot") or str(config.get("robot") or ROBOT)
+
+
+def _of_training(config: Mapping[str, Any], name: str) -> str:
+    return str((config.get("train") or {}).get(name) or "")
 
 
 def _is_known(task: str) -> bool:
+    if not task:
+        return False
     try:
         load_task(task)
     except BadInput:

@@ -42,6 +42,8 @@ class CloningSettings:
     def __post_init__(self) -> None:
         if self.filter_kl > 0 and self.method != "vd":
             raise BadInput("filter_kl", self.filter_kl, f"0 with method {self.method}", "clone with method vd")
+        if self.filter_kl > 0 and self.kl_warmup == 1:
+            raise BadInput("kl_warmup", self.kl_warmup, "below 1 with filter_kl, which begins after it", "lower it")
 
     @property
     def layers(self) -> str:
@@ -116,20 +118,21 @@ class Cloning:
     @property
     def kl_weight(self) -> float:
         """beta: rises linearly from 0 to 1 over the warm-up."""
-        return self._risen(self.step_count)
+        return _risen(self.step_count, self._warmup)
 
     @property
     def filter_kl_weight(self) -> float:
-        """Of an average filter's KL: rises once that of the weights has, over as many steps.
+        """Of an average filter's KL: rises once that of the weights has, over as many steps or all that are left.
 
         At once it can drop every filter of a network that does not see yet.
         """
-        after = self.step_count - self.settings.kl_warmup * self._steps
-        return self.settings.filter_kl * self._risen(max(0.0, after))
+        after = max(0.0, self.step_count - self._warmup)
+        return self.settings.filter_kl * _risen(after, min(self._warmup, self._steps - self._warmup))
 
-    def _risen(self, steps: float) -> float:
-        warmup = self.settings.kl_warmup * self._steps
-        return min(1.0, steps / warmup) if warmup > 0 else 1.0
+    @property
+    def _warmup(self) -> float:
+        """Steps in which the weights' KL rises."""
+        return self.settings.kl_warmup * self._steps
 
     def _penalty(self) -> Tensor:
         """What the regulariser adds to the loss: beta KL / N, or the weighted sum of squares."""
@@ -157,3 +160,8 @@ class Cloning:
         load_module(self.policy, under("policy", state), "training state")
         load_optimizer(self._optimizer, under("adam", state))
         self.step_count = int(state["step"])
+
+
+def _risen(steps: float, warmup: float) -> float:
+    """From 0 to 1 in `warmup` steps."""
+    return min(1.0, steps / warmup) if warmup > 0 else 1.0

@@ -52,6 +52,10 @@ class PretrainSettings(CloningSettings):
     select_episodes: int = setting(20, "episodes of one measurement of success", minimum=1)
     policy: PolicySettings = setting(help="shape of the networks", factory=PolicySettings)
 
+    def steps_per_epoch(self, samples: int) -> int:
+        """Adam steps of a pass over so many training samples, without the last, smaller batch."""
+        return max(1, samples // self.batch)
+
     @property
     def cloned(self) -> PolicySettings:
         """`policy` with means of the layers that the method needs."""
@@ -98,7 +102,7 @@ class _Pretraining:
     def __init__(self, dataset: Dataset, settings: PretrainSettings, out: Path, seed: int) -> None:
         self.dataset, self.settings, self.out, self.seed = dataset, settings, out, seed
         self.train, self.held_out = dataset.split(settings.validation_fraction, seed)
-        self.steps_per_epoch = max(1, len(self.train) // settings.batch)
+        self.steps_per_epoch = settings.steps_per_epoch(len(self.train))
         self.steps = settings.epochs * self.steps_per_epoch
         policy = new_policy(observation_spec(dataset, self.train), settings.cloned, seed=Seeds(seed).integer("network"))
         self.cloning = Cloning(policy, settings, samples=len(self.train), steps=self.steps, seed=seed)
@@ -162,6 +166,8 @@ class _Pretraining:
         due = epoch % self.settings.checkpoint_epochs == 0 or last
         figures = {f"train/clone/{name}": float(np.mean([f[name] for f in recent])) for name in recent[0]}
         figures["train/clone/kl_weight"] = self.cloning.kl_weight
+        if self.settings.filter_kl:
+            figures["train/clone/filter_kl_weight"] = self.cloning.filter_kl_weight
         if due:
             figures |= self._validation(self.cloning.policy.eval())
         if self.settings.select_epochs and (epoch % self.settings.select_epochs == 0 or last):
@@ -232,9 +238,14 @@ class _Pretraining:
         )
         self.metrics.write_events(self.out)
 
+    @property
+    def _selects(self) -> bool:
+        """Whether the policy that did best is kept; a resumed training may have stopped asking for it."""
+        return bool(self.settings.select_epochs and self.best)
+
     def _chosen(self) -> GaussianPolicy:
         """The policy that did best where success was measured, else the present one."""
-        if not self.best:
+        if not self._selects:
             return self.cloning.policy
         chosen = GaussianPolicy(self.cloning.policy.spec, self.cloning.policy.settings)
         chosen.load_state_dict(self.best)
@@ -242,9 +253,9 @@ class _Pretraining:
 
     def figures(self) -> dict[str, Any]:
         """The last row's figures under the names of a result, and those of the policy that was kept."""
-        row = self.metrics.rows[-1] | (self._validation(self._chosen().eval()) if self.best else {})
+        row = self.metrics.rows[-1] | (self._validation(self._chosen().eval()) if self._selects else {})
         last = {name.split("/")[-1]: value for name, value in row.items() if "/" in name}
-        measured = {"best_success_rate": self.best_success} if self.best else {}
+        measured = {"best_success_rate": self.best_success} if self._selects else {}
         sizes = {"training_samples": len(self.train), "validation_samples": len(self.held_out)}
         return {"method": self.settings.method, "steps": self.cloning.step_count, **sizes, **last, **measured}
 

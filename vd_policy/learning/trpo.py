@@ -144,7 +144,7 @@ class TRPO:
 
     def product(self) -> GaussianPolicy:
         """The policy with the mean of the weights so far where `averaging` asks for it, else the policy itself."""
-        if self._average.value is None:
+        if not self.settings.averaging or self._average.value is None:
             return self.policy
         product = copy.deepcopy(self.policy)
         FlatParameters(product).set(self._average.value)

@@ -85,8 +85,8 @@ class Placement:
 
     @property
     def _is_symmetric(self) -> bool:
-        """Whether the arm can be turned about the base's axis as far as one likes."""
-        return self._kinematics.spec.continuous[0]
+        """Whether cups as far from the base's axis are reached alike."""
+        return self._kinematics.turns_about_the_base
 
     @property
     def _robot(self) -> str:

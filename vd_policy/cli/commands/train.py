@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> Result:
     if args.initial_std is not None:
         policy = exploring(policy, args.initial_std)
     learner = build_learner(recipe, policy, seed=args.seed, version=start.manifest["weight_version"] + 1)
-    begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": args.seed, "task": args.task,
-                  "robot": args.robot, "motion": args.motion, "initial_std": args.initial_std}  # fmt: skip
+    begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": args.seed, "motion": args.motion,
+                  "initial_std": args.initial_std, **_world(args)}  # fmt: skip
     extra["seeds"] = {"train": args.seed}
     with _collector(args, start) as collector, ProgressBar("step", args.steps) as bar:
         figures = train(
@@ -67,6 +67,17 @@ def run(args: argparse.Namespace) -> Result:
             progress=lambda done, row: bar.reach(done, success=f"{row['rollout/success_rate']:.2f}"),
         )  # fmt: skip
     return Result(ok=True, figures={"run": args.out, "recipe": args.recipe, **figures}, text=_table(args, figures))
+
+
+def _world(args: argparse.Namespace) -> dict[str, Any]:
+    """Task and robot as they are found again from anywhere, and what the task's file says now."""
+    from vd_policy.base.resources import is_path
+    from vd_policy.base.settings import as_dict
+    from vd_policy.sim.tasks import load_task
+
+    names = {what: str(Path(name).resolve()) if is_path(name) else name
+             for what, name in (("task", args.task), ("robot", args.robot))}  # fmt: skip
+    return {**names, "task_settings": as_dict(load_task(args.task))}
 
 
 def _without_dropout(start: Run) -> tuple[Any, dict[str, Any]]:

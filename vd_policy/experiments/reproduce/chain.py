@@ -36,6 +36,8 @@ from vd_policy.sim.env import ArmEnv
 JOB_FILE, DONE_FILE, EVALUATIONS_FILE = "job.json", "done.json", "evaluations.csv"
 EVALUATION_SEED = 0
 """Of the fixed starts, the same ones for all methods and seeds; no demonstration or rollout draws from them."""
+RECIPE_SETTINGS = "recipe_settings"
+"""Of a job's file: what its recipe says, which somebody may edit later."""
 LATER = ("steps",)
 """A field that a repeated command may change: a training goes on to more steps."""
 
@@ -62,6 +64,8 @@ def check_same(job: Job, root: Path) -> None:
         return
     here, there = _plain(job), _completed(json.loads(file.read_text()))
     for name, value in here.items():
+        if name == RECIPE_SETTINGS and name not in there:  # a job from before they were written down
+            continue
         if there.get(name) != value:
             raise BadInput(f"{job.name}: {name}", value, f"{there.get(name)!r}, as it was begun in {root}",
                            "repeat the first command, or choose another --out")  # fmt: skip
@@ -91,12 +95,14 @@ def trained(job: TrainJob, root: Path) -> Path:
 
 def _plain(job: Job) -> dict[str, Any]:
     values = asdict(job)
-    return {name: value for name, value in values.items() if name not in LATER}
+    return {**{name: value for name, value in values.items() if name not in LATER},
+            RECIPE_SETTINGS: load_recipe(job.recipe).settings}  # fmt: skip
 
 
 def _completed(begun: dict[str, Any]) -> dict[str, Any]:
     """What a job file says; one from before jobs knew their task is of reaching."""
-    values = {name: _completed(value) if isinstance(value, dict) else value for name, value in begun.items()}
+    values = {name: _completed(value) if isinstance(value, dict) and name != RECIPE_SETTINGS else value
+              for name, value in begun.items()}  # fmt: skip
     return {"task": REACH, **values} if "method" in values else values
 
 
@@ -151,7 +157,7 @@ class _Course:
                 training.restore()
             for point in job.points():
                 training.run(point, lambda steps, row: report(steps / job.steps))
-                self._evaluate(point, training.learner.product())
+                self._evaluate(point, training)
         return {}
 
     def _start(self) -> Run:
@@ -179,18 +185,22 @@ class _Course:
             return prune_by_magnitude(policy, densities)[0]
         return prune(policy)[0] if regularised_layers(policy) else policy
 
-    def _evaluate(self, point: int, policy: GaussianPolicy) -> None:
-        """Append one row to the evaluations, unless an earlier attempt did."""
+    def _evaluate(self, point: int, training: Training) -> None:
+        """Append one row to the evaluations, unless an earlier attempt did.
+
+        The policy is that after the iteration which came to the point: ``reached`` says where it ended.
+        """
         rows = read_evaluations(self.place)
         if any(row["env_steps"] == point for row in rows):
             return
         env = self.make_env()
         try:
-            found = evaluate(env, GaussianActor(policy), episodes=self.job.episodes, seed=EVALUATION_SEED)
+            actor = GaussianActor(training.learner.product())
+            found = evaluate(env, actor, episodes=self.job.episodes, seed=EVALUATION_SEED)
         finally:
             env.close()
         low, high = found.interval_95
-        rows.append({"env_steps": point, "episodes": found.episodes, "successes": found.successes,
+        rows.append({"env_steps": point, "reached": training.rl_steps, "episodes": found.episodes, "successes": found.successes,
                      "success_rate": found.success_rate, "low_95": low, "high_95": high,
                      "successes_per_200_steps": found.successes_per_200_steps,
                      "mean_return": found.mean_return})  # fmt: skip

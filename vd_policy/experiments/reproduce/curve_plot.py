@@ -58,6 +58,6 @@ def _rollouts(axes: matplotlib.axes.Axes, arm: Arm, label: str, colour: str, win
 
 def _evaluations(axes: matplotlib.axes.Axes, arm: Arm, colour: str) -> None:
     for training in arm.trainings:
-        steps = [row["env_steps"] for row in training.evaluations]
+        steps = [row.get("reached", row["env_steps"]) for row in training.evaluations]
         axes.plot(steps, [row["success_rate"] for row in training.evaluations], "o-", color=colour, alpha=0.6,
                   markersize=3, linewidth=1)  # fmt: skip

@@ -19,6 +19,7 @@ from vd_policy.experiments.reproduce.jobs import (
 from vd_policy.experiments.reproduce.measure import RETURN, SUCCESSES, Measure
 from vd_policy.experiments.reproduce.scale import SCALES, Scale
 from vd_policy.learning.cloning import CloningSettings
+from vd_policy.learning.pretrain import PretrainSettings
 from vd_policy.learning.recipe import OUR_RECIPE
 
 FULL_SAMPLES = 8000
@@ -205,10 +206,16 @@ def _starts(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[_Start
 def _clones(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[CloneJob]:
     epochs = 0 if method == UNTRAINED else scale.vd_epochs if method in DROPPED else scale.epochs
     if scale.hold == "steps":
-        epochs = round(epochs * scale.samples / data.samples)
+        epochs = round(epochs * _epoch_steps(scale.samples) / _epoch_steps(data.samples))
     weights = sweep.l2_weight if method == "l2" else (None,)
     size = scale.image_size
     return [
         CloneJob(method, data.seed, data.samples, data.noise_rad, data.rule, size, epochs, weight, data.task)
         for weight in weights
     ]
+
+
+def _epoch_steps(samples: int) -> int:
+    """Adam steps of a pass over the training share of so many demonstrations."""
+    settings = PretrainSettings()
+    return settings.steps_per_epoch(round((1 - settings.validation_fraction) * samples))
