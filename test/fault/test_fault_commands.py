@@ -196,6 +196,27 @@ def test_the_node_is_warm_before_it_is_activated(ros: Any, tmp_path: Path) -> No
     assert held["holds"] == "1"
 
 
+def test_a_transition_that_cannot_be_is_refused_and_the_policy_goes_on(ros: Any, tmp_path: Path) -> None:
+    """FAULTS 19: activated twice, by number; rclpy alone would end the process."""
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    status = ros.probe.diagnostics()
+    policy = ros.start("policy", run=saved(tmp_path / "run", turning_policy()), rate_hz=20.0)
+    change = ros.probe.node.create_client(ChangeState, "policy/change_state")
+    ros.wait_for(change.service_is_ready, "the lifecycle services")
+
+    def transition(number: int) -> bool:
+        answer = change.call_async(ChangeState.Request(transition=Transition(id=number)))
+        ros.wait_for(answer.done, f"transition {number}")
+        return answer.result().success
+
+    assert not transition(Transition.TRANSITION_ACTIVATE) and not transition(Transition.TRANSITION_CONFIGURE)
+    assert policy.running and transition(Transition.TRANSITION_DEACTIVATE)
+    assert transition(Transition.TRANSITION_INACTIVE_SHUTDOWN)
+    ros.wait_for(lambda: status("policy").get("message") == "finalized", "a policy that says it is over")
+
+
 # ---- the emergency stop ---------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from control_arm import ArmWithHand
+from diagnostic_msgs.msg import DiagnosticArray
 from ros_graph import RosGraph
 from stand_in import SPEC, StandIn, command
 from trajectory_msgs.msg import JointTrajectory
@@ -17,7 +18,8 @@ from trajectory_msgs.msg import JointTrajectory
 from vd_policy.arm.hand import hand_of
 from vd_policy.control.gate import State
 from vd_policy.messages.header import stamp_ns
-from vd_policy.messages.topics import COMMAND, GRIPPER_COMMAND, GRIPPER_TRAJECTORY
+from vd_policy.messages.outcome import Outcome, encode_outcome
+from vd_policy.messages.topics import COMMAND, GRIPPER_COMMAND, GRIPPER_TRAJECTORY, OUTCOME
 from vd_policy.messages.trajectory import encode_trajectory
 from vd_policy.nodes.ros import RclpyFactory
 
@@ -176,3 +178,35 @@ def test_a_safety_node_without_a_hand_to_guard_refuses_to_start_as_if_it_had_one
     safety = ros.start("safety", robot="gen3_7dof", gripper=True)
     assert safety.wait() == 2
     assert "finger_joints of gen3_7dof" in safety.output and "Traceback" not in safety.output
+
+
+def test_a_gripper_node_that_is_started_again_in_the_middle_leaves_the_hand_closed(ros: RosGraph) -> None:
+    """FAULTS 40: it may hold something; and an outcome with an impossible stamp does not end it."""
+    status, probe = ros.probe.diagnostics(), ros.probe
+    heard, first = probe.listen(JointTrajectory, GRIPPER_COMMAND), ros.start("gripper")
+    task = probe.publisher(DiagnosticArray, OUTCOME)
+
+    def say(episode: int, step: int, reason: str = "", stamp: int = 0) -> None:
+        outcome = Outcome("grasp", episode, step, 0.0, 0.1, False, False, reason, False, False, 0, (0.5, 0.0, 0.0))
+        message = encode_outcome(RclpyFactory(), outcome, stamp or time.time_ns())
+        message.header.stamp.sec = -1 if stamp < 0 else message.header.stamp.sec
+        task.publish(message)
+
+    def count(name: str) -> int:
+        return int(status("gripper").get(name, 0))
+
+    say(0, 0)
+    say(0, 1, "in hand")
+    ros.wait_for(lambda: len(heard) == 2, "the hand to close")
+    assert [tuple(m.points[0].positions) == tuple(HAND.angles(True)) for m in heard] == [False, True]
+    first.kill()
+    ros.wait_for(lambda: task.get_subscription_count() == 0, "its end")
+    second = ros.start("gripper")
+    ros.wait_for(lambda: task.get_subscription_count() == 1, "the gripper node again")
+    say(0, 2)
+    say(0, 3, stamp=-1)
+    ros.wait_for(lambda: count("unreadable") == 1, "both outcomes to be heard")
+    assert second.running and len(heard) == 2, "nothing was said to the hand"
+    say(1, 0)
+    ros.wait_for(lambda: len(heard) == 3, "the hand to open for the next episode")
+    assert tuple(heard[-1].points[0].positions) == tuple(HAND.angles(False))

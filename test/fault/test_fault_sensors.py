@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from control_arm import HOME, Arm, S
+from diagnostic_msgs.msg import DiagnosticArray
+from trajectory_msgs.msg import JointTrajectory
 
 from vd_policy.base.errors import BadInput
 from vd_policy.control.assembler import ObservationAssembler
@@ -17,6 +19,7 @@ from vd_policy.control.freshness import FrozenImage
 from vd_policy.control.gate import State
 from vd_policy.control.watch import InputWatch, WatchSettings
 from vd_policy.messages.joints import JointReader
+from vd_policy.messages.topics import COMMAND
 
 if TYPE_CHECKING:
     from deployed import Deployed
@@ -161,6 +164,32 @@ def test_a_joint_sample_that_cannot_be_is_rejected_and_counted(bad: float) -> No
     assert arm.gate.q is not None and arm.gate.q.tolist() == HOME.tolist()
     assert sum(arm.gate.filter.rejected.values()) == 1
     assert arm.command(HOME + 0.05).state is State.RUNNING
+
+
+def test_a_policy_does_not_act_on_joint_samples_that_cannot_be(deployed: Deployed) -> None:
+    """FAULTS 11: a jump of one sample, nearest to a picture: not the policy either starts from there."""
+    deployed.moving()
+    commands = deployed.graph.probe.listen(JointTrajectory, COMMAND)
+    deployed.robot.glitch_rad = 1.0
+    deployed.wait("policy", "acting")
+    deployed.graph.wait_for(lambda: int(deployed.status("policy").get("rejected joint jump", 0)) >= 15, "samples refused")
+    kept = np.array([command.points[0].positions[1] for command in list(commands)])  # the policy keeps all but joint_1
+    assert len(kept) > 20 and np.abs(kept - deployed.robot.q[1]).max() < 0.1
+    deployed.moving()
+
+
+def test_a_clock_that_stays_behind_is_told_once(deployed: Deployed) -> None:
+    """FAULTS 13: each refusal says how far; that is not news at the rate of the joint states."""
+    deployed.moving()
+    told = deployed.graph.probe.listen(DiagnosticArray, "/diagnostics")
+    deployed.robot.stamp_offset_s = -0.6
+    deployed.wait("safety", "measured 0.6")
+    del told[:]
+    ticks = deployed.robot.ticks
+    deployed.graph.wait_for(lambda: deployed.robot.ticks > ticks + 100, "two seconds of joint states")
+    safety = [status for array in list(told) for status in array.status if status.name == "safety"]
+    assert 0 < len(safety) < 20, "once a second"
+    deployed.moving()
 
 
 def test_joints_that_stay_nan_hold_the_arm() -> None:

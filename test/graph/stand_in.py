@@ -43,6 +43,7 @@ class StandIn:
         self.frozen = False
         self.stamp_offset_s = 0.0
         self.stamp_zero = False
+        self.glitch_rad = 0.0
         self.driver = DriverJoints(spec.joints, spec.driver_joints)
         self.names = self.driver.names
         self.q = self.home = np.array(spec.home_rad)
@@ -70,7 +71,7 @@ class StandIn:
         """Switch every fault off."""
         self.camera = self.joints = True
         self.frozen = self.stamp_zero = False
-        self.stamp_offset_s, self.names = 0.0, self.driver.names
+        self.stamp_offset_s, self.glitch_rad, self.names = 0.0, 0.0, self.driver.names
 
     def close(self) -> None:
         self._end.set()
@@ -80,11 +81,16 @@ class StandIn:
         while not self._end.wait(PERIOD_S):
             self._move()
             if self.joints:
-                angles = self.driver.to_driver(self.q)[: len(self.names)]
-                self._joints.publish(encode_joints(self._factory, self.names, angles, self.stamp_ns))
+                self._tell(self.q)
             if self.camera and self.ticks % 2 == 0:
                 self._see()
+            if self.glitch_rad and self.ticks % 10 == 0:
+                self._tell(self.q + self.glitch_rad)
             self.ticks += 1
+
+    def _tell(self, q: np.ndarray) -> None:
+        angles = self.driver.to_driver(q)[: len(self.names)]
+        self._joints.publish(encode_joints(self._factory, self.names, angles, self.stamp_ns))
 
     def _move(self) -> None:
         now_ns, measured = time.time_ns(), self.driver.to_driver(self.q)

@@ -20,7 +20,7 @@ from vd_policy.messages.topics import COMMAND, JOINT_STATES, TRAJECTORY
 from vd_policy.messages.trajectory import split_sender
 from vd_policy.nodes.parameters import parameters_file
 from vd_policy.nodes.policy import PolicySettings
-from vd_policy.nodes.ros import RclpyFactory
+from vd_policy.nodes.ros import RclpyFactory, sequence_of
 from vd_policy.nodes.safety import SafetySettings
 
 S = 1_000_000_000
@@ -111,3 +111,8 @@ def test_at_the_end_the_arm_is_left_at_rest(ros: RosGraph, tmp_path: Path) -> No
 @pytest.mark.parametrize(("name", "settings"), [("safety", SafetySettings), ("policy", PolicySettings)])
 def test_the_parameter_file_shows_every_parameter_at_its_default(name: str, settings: type) -> None:
     assert resource("config", "nodes", f"{name}.yaml").read_text() == parameters_file(settings)
+
+
+def test_a_middleware_that_does_not_number_its_messages_is_not_taken_for_a_second_node() -> None:
+    assert sequence_of({"publication_sequence_number": 7}) == 7
+    assert sequence_of({"publication_sequence_number": 2**64 - 1}) is None, "as Cyclone DDS says of every message"

@@ -119,7 +119,7 @@ def test_the_last_training_decides_and_a_task_from_elsewhere_is_no_obstacle(tmp_
     assert task_and_robot(foreign, "grasp") == ("grasp", "gen3_7dof")
 
 
-def test_a_run_improved_on_a_task_file_is_not_measured_in_the_stock_task_where_that_file_is_gone(tmp_path: Path) -> None:
+def test_a_run_improved_on_a_task_file_that_is_gone_is_not_measured_in_the_stock_task(tmp_path: Path) -> None:
     gone = str(tmp_path / "mine.yaml")
     run = run_of(tmp_path / "run", task="reach", train={"task": gone, "robot": "gen3_6dof"})
     with pytest.raises(BadInput, match=r"mine\.yaml; fix: give it with --task"):

@@ -128,6 +128,20 @@ def test_joint_states_that_were_measured_long_ago_are_refused() -> None:
     assert decision.state is State.HOLDING and "measured 0.600 s ago" in decision.refused
 
 
+@pytest.mark.parametrize("rate_hz", [100, 25, 18, 10])
+def test_a_driven_arm_that_reappears_elsewhere_is_stopped_however_slow_its_driver_is(rate_hz: int) -> None:
+    arm = Arm()
+    for tick in range(400):  # of 10 ms
+        arm.q = HOME if tick < 100 else HOME + 0.8
+        arm.now_s += 0.01
+        if tick % round(100 / rate_hz) == 0:
+            arm.joints()
+        arm._note(arm.gate.tick(arm.now_s))
+        if tick % 10 == 0 and arm.gate.q is not None:
+            arm.command(arm.gate.q + 0.02)
+    assert arm.gate.state is State.STOPPED and "cannot have moved to" in arm.gate.reason
+
+
 def test_a_driven_arm_that_stands_where_it_cannot_have_moved_to_is_stopped_there() -> None:
     arm = Arm()
     arm.settle()
@@ -153,9 +167,25 @@ def test_a_command_that_takes_years_is_refused() -> None:
 def test_a_stop_before_the_first_joints_holds_as_soon_as_they_come() -> None:
     arm = Arm()
     assert arm.gate.stop("e-stop", arm.now_s).target is None
-    decision = arm.joints()
+    *before, decision = arm.settle()
+    assert all(d.target is None for d in before), "a driver that comes up may say anything at first"
     assert decision.state is State.STOPPED
     assert decision.target is not None and decision.target.tolist() == HOME.tolist()
+
+
+@pytest.mark.parametrize("by", ["an operator", "a command"])
+def test_a_stop_while_nobody_knows_where_the_arm_is_calls_it_back_from_nowhere(by: str) -> None:
+    arm = Arm()
+    arm.settle()
+    arm.silence(60.0)
+    arm.sent.clear()
+    decision = arm.gate.stop("e-stop", arm.now_s) if by == "an operator" else arm.command(np.array([np.nan, 0.0]))
+    assert decision.state is State.STOPPED and decision.target is None
+    arm.silence(5.0)
+    arm.q = HOME + 0.8  # moved by hand meanwhile
+    arm.settle()
+    arm.wait(2.0)
+    assert arm.sent and all(q.tolist() == arm.q.tolist() for q in arm.sent), "held where it stands"
 
 
 def test_a_second_stop_keeps_the_first_reason() -> None:

@@ -21,6 +21,7 @@ class Said:
 
     episode: int
     in_hand: bool = False
+    step: int = 0
 
 
 def test_the_hand_opens_with_an_episode_closes_at_the_cup_and_stays_closed_until_the_next() -> None:
@@ -43,6 +44,14 @@ def test_an_operators_word_counts_when_the_first_outcome_heard_is_of_an_episode_
     hand = Hand()
     hand.closed = True
     assert hand.hear(Said(4)) is True, "it may hold something"
+    assert hand.hear(Said(5)) is False
+
+
+def test_an_episode_that_is_first_heard_of_in_the_middle_leaves_the_hand_as_it_is() -> None:
+    hand = Hand()
+    assert [hand.hear(Said(4, step=step)) for step in (3, 4)] == [None, None], "it may hold something"
+    assert hand.hear(Said(4, in_hand=True, step=5)) is True
+    assert Hand().hear(Said(4, in_hand=True, step=5)) is True
     assert hand.hear(Said(5)) is False
 
 

@@ -112,6 +112,7 @@ class Gate:
         self._held: np.ndarray | None = None
         self._held_s = -float("inf")
         self._blind = False
+        self._strays = False
         self._pending: Command | None = None
         self._joint_stamps = StampGuard(settings.future_s)
         self._command_stamps = StampGuard(settings.future_s)
@@ -136,10 +137,12 @@ class Gate:
         relocations = self.filter.relocations
         rejected = self.filter.check(q, stamp_ns / 1e9)
         if rejected:
+            self._strays |= self.state is State.RUNNING
             return self._answer(now_s, refused=f"joint states: {rejected}")
         self.q, self._q_stamp_ns = q, stamp_ns
         self.joints.seen(now_s)
-        if self.filter.relocations > relocations and self.state is State.RUNNING:
+        was_driven, self._strays = self._strays or self.state is State.RUNNING, False
+        if self.filter.relocations > relocations and was_driven:
             return self.stop("the arm stands where it cannot have moved to", now_s)
         return self._with_joints(now_s)
 
@@ -207,8 +210,11 @@ class Gate:
         """Hold and latch: nothing moves until `reset`. A second stop keeps the first reason."""
         if self.state is not State.STOPPED:
             self.holds["stopped"] += 1
+            is_known = self.state is State.RUNNING or self.trusts_joints(now_s)
             self.state, self.reason = State.STOPPED, reason
             self._take_hold()
+            if not is_known:  # somebody may have moved it since: it is held where it stands, once that is known
+                self._held = None
         return self._answer(now_s)
 
     def reset(self, now_s: float) -> Decision:
@@ -229,9 +235,9 @@ class Gate:
     # ---- transitions ------------------------------------------------------------------------------------------------
 
     def _with_joints(self, now_s: float) -> Decision:
-        if self.state is State.STOPPED and self._held is None:
-            self._take_hold()
         if self.trusts_joints(now_s):
+            if self.state is State.STOPPED and self._held is None:
+                self._take_hold()
             self._see_joints()
         pending = self._pending
         if pending is not None and pending.stamp_ns <= self._q_stamp_ns:

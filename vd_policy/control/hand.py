@@ -14,6 +14,8 @@ class Judged(Protocol):
     @property
     def episode(self) -> int: ...
     @property
+    def step(self) -> int: ...
+    @property
     def in_hand(self) -> bool: ...
 
 
@@ -22,7 +24,8 @@ class Hand:
 
     Open from the beginning of each episode, closed from the moment on that the cup stands between the fingers. A hand
     that closed does not open again before the next episode, however the cup stands then: it may hold something. An
-    operator's word counts until the next episode or grasp; the first episode that is heard of may have begun before it.
+    operator's word counts until the next episode or grasp. An episode that is first heard of in the middle, as by a node
+    that was started again, leaves the hand as it is: it may hold something there, too.
 
     Attributes:
         closed: None while nobody has said anything; then the hand is left as it is.
@@ -32,11 +35,13 @@ class Hand:
         self.closed: bool | None = None
         self._episode: int | None = None
 
-    def hear(self, outcome: Judged) -> bool:
-        """Whether the hand shall be closed after this outcome."""
-        begins = outcome.episode != self._episode and (self._episode is not None or self.closed is None)
+    def hear(self, outcome: Judged) -> bool | None:
+        """Whether the hand shall be closed after this outcome; None: as it is."""
+        is_next = self._episode is not None and outcome.episode != self._episode
+        is_first = self._episode is None and outcome.step == 0 and self.closed is None
         self._episode = outcome.episode
-        if begins:
+        if is_next or is_first:
             self.closed = False
-        self.closed = outcome.in_hand or bool(self.closed)
+        if outcome.in_hand:
+            self.closed = True
         return self.closed

@@ -36,7 +36,7 @@ def task_and_robot(
         _check_is_there(run, config, learned)
     if task and _is_known(learned) and not allow_changed:
         if load_task(task).rules_name != load_task(learned).rules_name:
-            raise BadInput("task", task, f"{learned}, which {run} was trained on", "leave it out, or choose another run")
+            raise BadInput("task", task, f"{learned}, which {run} was trained on", "leave it out, or take another run")
     return task or (learned if _is_known(learned) else TASK), robot
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -10,6 +11,8 @@ from rclpy.node import Node
 
 from vd_policy.nodes.ros import steady_timer
 
+_NUMBER = re.compile(r"(?<=\s)\d+(\.\d+)?(?=\s)")
+"""A word that is a number; those in names stay."""
 OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
 
 
@@ -27,17 +30,17 @@ class Diagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = steady_timer(node, period_s, self.publish)
 
-    @property
-    def message(self) -> str:
-        return self._message
+    def is_news(self, level: bytes, message: str) -> bool:
+        """Whether a state is another one than the present, and not only in how much: "0.62 s ago", "0.64 s ago"."""
+        return (level, _NUMBER.sub("", message)) != (self._level, _NUMBER.sub("", self._message))
 
     def state(self, level: bytes, message: str) -> None:
-        """Set the state; a change is logged and published at once."""
-        if (level, message) == (self._level, self._message):
-            return
+        """Set the state; news is logged and published at once, another amount with the next period."""
+        is_news = self.is_news(level, message)
         self._level, self._message = level, message
-        self._log(message)
-        self.publish()
+        if is_news:
+            self._log(message)
+            self.publish()
 
     def _log(self, message: str) -> None:
         log = self._node.get_logger()  # rclpy refuses two severities from one line of code

@@ -54,13 +54,17 @@ class GripperNode(Node):
 
     def _on_outcome(self, msg: Any) -> None:
         try:
-            outcome = decode_outcome(msg)
+            outcome, stamp = decode_outcome(msg), stamp_ns(msg)
+            if stamp < 0:
+                raise BadInput("stamp [ns]", stamp, "0 or more", "check the task node's clock")
         except BadInput as error:
             self._diagnostics.counts["unreadable"] += 1
             self.get_logger().warning(str(error), throttle_duration_sec=1.0)
             return
-        self._stamp_ns = stamp_ns(msg)
-        self._say(self._hand.hear(outcome), self._stamp_ns)
+        self._stamp_ns = stamp
+        closed = self._hand.hear(outcome)
+        if closed is not None:
+            self._say(closed, stamp)
 
     def _order(self, closed: bool) -> str:
         """An operator's word."""

@@ -14,6 +14,7 @@ from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import setting
 from vd_policy.control.assembler import Assembled, ObservationAssembler
+from vd_policy.control.joint_filter import JointFilter
 from vd_policy.control.watch import InputWatch, WatchSettings
 from vd_policy.messages.driver import DriverJoints, driver_of
 from vd_policy.messages.header import stamp_ns
@@ -40,7 +41,7 @@ class ObserverSettings(WatchSettings):
     resize: str = setting(REFUSE, "images of another size than in training: refuse them, crop them to the aspect ratio "
                           "and scale, or stretch", choices=(REFUSE, *FITS))  # fmt: skip
     robot: str = setting("", "real time: robot file that says how the driver names and counts the joints"
-                         " (driver_joints); empty: as in training")  # fmt: skip
+                         " (driver_joints), and how fast they can be; empty: as in training, at any speed")  # fmt: skip
     future_s: float = setting(0.1, "stamps may run ahead of this node's clock by this much [s]", minimum=0)
 
 
@@ -56,6 +57,14 @@ def driver_for(spec: ObservationSpec, settings: ObserverSettings) -> DriverJoint
         raise BadInput("robot", settings.robot, "an arm with joints " + ", ".join(spec.joints) + ", as in training",
                        "deploy the run on the arm it was trained for")  # fmt: skip
     return driver_of(robot, lockstep=False, around_rad=robot.around_rad)
+
+
+def filter_for(settings: ObserverSettings) -> JointFilter | None:
+    """What knows impossible joint samples; a simulator in lockstep gives none, and moves the arm at once at a reset."""
+    if settings.lockstep or not settings.robot:
+        return None
+    robot = load_robot(settings.robot)
+    return JointFilter(robot.joints, np.array(robot.speed_limit_rad_s), np.array(robot.continuous))
 
 
 class Observer:
@@ -80,7 +89,7 @@ class Observer:
         self.q: tuple[np.ndarray, int] | None = None
         self._unreadable: dict[str, str] = {}
         self._whole_ns = 0
-        self._reader = driver_for(spec, settings).reader()
+        self._reader, self._filter = driver_for(spec, settings).reader(), filter_for(settings)
         decoders = {"rgb": self._color, "depth": self._depth, "q": self._reader.read, "outcome": decode_outcome}
         self._subscriptions = [self._subscribe(kind, decoders[kind]) for kind in kinds]
 
@@ -116,7 +125,16 @@ class Observer:
         self._unreadable.pop(kind, None)
         self._assemble(kind, stamp, value, now_s)
 
+    def _is_impossible(self, q: np.ndarray, stamp: int) -> bool:
+        """A sample that the arm cannot have come to; NaN goes on to the watch, which names it."""
+        if self._filter is None or not np.isfinite(q).all() or not self._filter.check(q, stamp / 1e9):
+            return False
+        self.watch.rejected["joint jump"] += 1
+        return True
+
     def _assemble(self, kind: str, stamp: int, value: Any, now_s: float) -> None:
+        if kind == "q" and self._is_impossible(value, stamp):
+            return
         jumps = self.assembler.jumps
         clock_ns = None if self._settings.lockstep else self._node.get_clock().now().nanoseconds
         whole = self.assembler.add(kind, stamp, value, now_s, clock_ns)
@@ -124,6 +142,8 @@ class Observer:
             return
         if self.assembler.jumps > jumps:
             self.watch.reset()
+            if self._filter is not None:
+                self._filter.reset()
         if kind == "q" and np.isfinite(value).all():
             self.q = (value, stamp)
         self.watch.seen(kind, now_s)

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 
 import torch
+from lifecycle_msgs.srv import ChangeState
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from vd_policy.base.errors import BadInput, VdPolicyError
@@ -23,6 +25,7 @@ from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.ros import run, steady_timer
 from vd_policy.policy.checkpoint import load_run
 
+RCLError = rclpy_implementation.RCLError
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -49,8 +52,24 @@ class PolicyNode(LifecycleNode):
         steady_timer(self, 1.0 / self.settings.watchdog_hz, self._watch)
         steady_timer(self, 1.0, self._report)
         self._diagnostics.state(WARN, "unconfigured")
+        self._refuse_impossible_transitions()
         if self.settings.autostart:
             self._autostart()
+
+    def _refuse_impossible_transitions(self) -> None:
+        """Answer a request that the state does not allow with success false, where rclpy lets it end the process."""
+        answer = self._service_change_state.callback
+
+        def guarded(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+            try:
+                return answer(request, response)
+            except RCLError as error:
+                asked = request.transition.label or request.transition.id
+                self.get_logger().warning(f"transition {asked} refused: {str(error).splitlines()[0]}")
+                response.success = False
+                return response
+
+        self._service_change_state.callback = guarded
 
     def _autostart(self) -> None:
         configured = self.trigger_configure()
@@ -93,6 +112,7 @@ class PolicyNode(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Hold for good."""
         self.close()
+        self._diagnostics.state(WARN, "finalized")
         return SUCCESS
 
     def close(self) -> None:

@@ -40,6 +40,8 @@ LOOK_S = 1.0
 """How often a node looks whether what started it is still there."""
 LAST_WORDS_S = 2.0
 """How long a node that ends waits for its last messages to be acknowledged."""
+SEQUENCE_UNSUPPORTED = 2**64 - 1
+"""RMW_MESSAGE_INFO_SEQUENCE_NUMBER_UNSUPPORTED: what Cyclone DDS says of every message."""
 NO_LEASE_S = 1e8
 """DDS reports publishers without a lease with one of centuries."""
 
@@ -168,6 +170,12 @@ def subscription(
     events = SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost if on_lost else None,
                                         liveliness=alive if on_alive else None)  # fmt: skip
     return node.create_subscription(message, name, callback, wanted, event_callbacks=events, raw=raw)
+
+
+def sequence_of(info: dict[str, Any]) -> int | None:
+    """The publisher's running number of a message, from rclpy's message info; None where the middleware tells none."""
+    number = int(info["publication_sequence_number"])
+    return None if number == SEQUENCE_UNSUPPORTED else number
 
 
 def serve(node: Node, name: str, action: Callable[[], str]) -> Service:

@@ -34,7 +34,7 @@ from vd_policy.messages.topics import COMMAND, GRIPPER_COMMAND, GRIPPER_TRAJECTO
 from vd_policy.messages.trajectory import answering, decode_trajectory, encode_trajectory
 from vd_policy.nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from vd_policy.nodes.parameters import declare
-from vd_policy.nodes.ros import RclpyFactory, advertise, run, serve, steady_timer, subscribe
+from vd_policy.nodes.ros import RclpyFactory, advertise, run, sequence_of, serve, steady_timer, subscribe
 
 LEVELS = {State.RUNNING: OK, State.WAITING: WARN, State.HOLDING: WARN, State.STOPPED: ERROR}
 
@@ -128,7 +128,7 @@ class SafetyNode(Node):
             reason = f"command of {msg.header.frame_id or '(unnamed)'} refused: {error}"
             self._carry_out(self._gate.refuse_command(reason, now_s))
             return
-        self._carry_out(self._gate.on_command(command, now_s, self._clock_ns(), info["publication_sequence_number"]))
+        self._carry_out(self._gate.on_command(command, now_s, self._clock_ns(), sequence_of(info)))
 
     def _on_hand_command(self, hand: HandGate, msg: Any, info: dict[str, Any]) -> None:
         now_s = time.monotonic()
@@ -137,7 +137,7 @@ class SafetyNode(Node):
         except BadInput as error:
             decision = hand.refuse_command(f"command of {msg.header.frame_id or '(unnamed)'} refused: {error}")
         else:
-            decision = hand.on_command(command, now_s, self._clock_ns(), info["publication_sequence_number"])
+            decision = hand.on_command(command, now_s, self._clock_ns(), sequence_of(info))
         self._carry_out_hand(hand, decision, now_s)
 
     def _carry_out_hand(self, hand: HandGate, decision: HandDecision, now_s: float) -> None:
@@ -187,10 +187,10 @@ class SafetyNode(Node):
             self._diagnostics.counts["latch_write_errors"] += 1
 
     def _report(self, decision: Decision) -> None:
-        message = f"{decision.state.value}: {decision.reason}"
-        if message != self._diagnostics.message:
+        level, message = LEVELS[decision.state], f"{decision.state.value}: {decision.reason}"
+        if self._diagnostics.is_news(level, message):
             self._show_figures()
-            self._diagnostics.state(LEVELS[decision.state], message)
+        self._diagnostics.state(level, message)
 
     def _show_figures(self) -> None:
         gate, now_s = self._gate, time.monotonic()

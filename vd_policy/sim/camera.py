@@ -20,7 +20,7 @@ class CameraSettings:
     position_m: tuple[float, float, float] = setting((1.40, 0.0, 0.90), "optical centre in the base frame [m]")
     look_at_m: tuple[float, float, float] = setting((0.25, 0.0, 0.30), "point in the middle of the image [m]")
     field_of_view_deg: float = setting(52.0, "vertical field of view [deg]", minimum=1.0, maximum=170.0)
-    aspect: float = setting(1.0, "columns for each row of the images, unless asked otherwise", minimum=0.1, maximum=10.0)
+    aspect: float = setting(1.0, "columns a row of the images, unless asked otherwise", minimum=0.1, maximum=10.0)
     near_m: float = setting(0.1, "nothing nearer is seen [m]", minimum=1e-3)
     far_m: float = setting(4.0, "nothing farther is seen; depth is 0 there [m]", maximum=65.0)
 

@@ -38,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--end-on-contact", action=argparse.BooleanOptionalAction, default=None,
                         help="whether touching the table ends a demonstration (as the task says)")  # fmt: skip
     parser.add_argument("--image-size", type=whole(8, 4096), metavar="PX",
-                        help="rows of the images, and columns as wide as the task's camera (actor's; task's)")  # fmt: skip
+                        help="rows of the images; columns by the task's camera (actor's; task's)")  # fmt: skip
     parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
                         help="how the arm moves: through poses, or at the real speed limits (kinematic)")  # fmt: skip
     parser.add_argument("--workers", type=whole(1, 256), default=2, metavar="K", help="processes (2)")

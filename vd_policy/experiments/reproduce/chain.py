@@ -200,8 +200,8 @@ class _Course:
         finally:
             env.close()
         low, high = found.interval_95
-        rows.append({"env_steps": point, "reached": training.rl_steps, "episodes": found.episodes, "successes": found.successes,
-                     "success_rate": found.success_rate, "low_95": low, "high_95": high,
+        rows.append({"env_steps": point, "reached": training.rl_steps, "episodes": found.episodes,
+                     "successes": found.successes, "success_rate": found.success_rate, "low_95": low, "high_95": high,
                      "successes_per_200_steps": found.successes_per_200_steps,
                      "mean_return": found.mean_return})  # fmt: skip
         write_bytes(self.place / EVALUATIONS_FILE, csv_text(rows).encode())
