@@ -186,10 +186,11 @@ def test_a_gripper_node_that_is_started_again_in_the_middle_leaves_the_hand_clos
     heard, first = probe.listen(JointTrajectory, GRIPPER_COMMAND), ros.start("gripper")
     task = probe.publisher(DiagnosticArray, OUTCOME)
 
-    def say(episode: int, step: int, reason: str = "", stamp: int = 0) -> None:
+    def say(episode: int, step: int, reason: str = "", *, impossible: bool = False) -> None:
         outcome = Outcome("grasp", episode, step, 0.0, 0.1, False, False, reason, False, False, 0, (0.5, 0.0, 0.0))
-        message = encode_outcome(RclpyFactory(), outcome, stamp or time.time_ns())
-        message.header.stamp.sec = -1 if stamp < 0 else message.header.stamp.sec
+        message = encode_outcome(RclpyFactory(), outcome, time.time_ns())
+        if impossible:
+            message.header.stamp.sec = -1
         task.publish(message)
 
     def count(name: str) -> int:
@@ -204,7 +205,7 @@ def test_a_gripper_node_that_is_started_again_in_the_middle_leaves_the_hand_clos
     second = ros.start("gripper")
     ros.wait_for(lambda: task.get_subscription_count() == 1, "the gripper node again")
     say(0, 2)
-    say(0, 3, stamp=-1)
+    say(0, 3, impossible=True)
     ros.wait_for(lambda: count("unreadable") == 1, "both outcomes to be heard")
     assert second.running and len(heard) == 2, "nothing was said to the hand"
     say(1, 0)

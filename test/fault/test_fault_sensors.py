@@ -172,7 +172,8 @@ def test_a_policy_does_not_act_on_joint_samples_that_cannot_be(deployed: Deploye
     commands = deployed.graph.probe.listen(JointTrajectory, COMMAND)
     deployed.robot.glitch_rad = 1.0
     deployed.wait("policy", "acting")
-    deployed.graph.wait_for(lambda: int(deployed.status("policy").get("rejected joint jump", 0)) >= 15, "samples refused")
+    refused = "rejected joint jump"
+    deployed.graph.wait_for(lambda: int(deployed.status("policy").get(refused, 0)) >= 15, "samples to be refused")
     kept = np.array([command.points[0].positions[1] for command in list(commands)])  # the policy keeps all but joint_1
     assert len(kept) > 20 and np.abs(kept - deployed.robot.q[1]).max() < 0.1
     deployed.moving()

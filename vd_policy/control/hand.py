@@ -24,8 +24,8 @@ class Hand:
 
     Open from the beginning of each episode, closed from the moment on that the cup stands between the fingers. A hand
     that closed does not open again before the next episode, however the cup stands then: it may hold something. An
-    operator's word counts until the next episode or grasp. An episode that is first heard of in the middle, as by a node
-    that was started again, leaves the hand as it is: it may hold something there, too.
+    operator's word counts until the next episode or grasp. An episode that is first heard of in the middle, as by a
+    node that was started again, leaves the hand as it is: it may hold something there, too.
 
     Attributes:
         closed: None while nobody has said anything; then the hand is left as it is.

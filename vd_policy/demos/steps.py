@@ -78,8 +78,8 @@ class StepWriter:
             (OUTCOME, encode_outcome(make, outcome, stamp)),
         ):
             self._writer.write(topic, msg, stamp)
-        if self._fingers is not None:
-            self._move_hand(self._fingers, self._hand.hear(outcome), stamp)
+        if self._fingers is not None and (closed := self._hand.hear(outcome)) is not None:
+            self._move_hand(self._fingers, closed, stamp)
 
     def _move_hand(self, fingers: HandJoints, closed: bool, stamp: int) -> None:
         for topic, sender in ((GRIPPER_COMMAND, "gripper"), (GRIPPER_TRAJECTORY, "safety")):
