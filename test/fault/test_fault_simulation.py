@@ -13,7 +13,7 @@ from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput, Missing
 from vd_policy.base.resources import resource
 from vd_policy.messages.outcome import Outcome
-from vd_policy.nodes.expert import Demonstrator, ExpertNodeSettings
+from vd_policy.nodes.expert import ExpertAnswers, ExpertNodeSettings
 from vd_policy.nodes.realtime import RealTime
 from vd_policy.sim.bullet import load_bullet
 from vd_policy.sim.env import ArmEnv
@@ -143,7 +143,7 @@ def test_a_grasp_that_no_approach_reaches_is_refused_and_not_begun() -> None:
 @BOTH_TASKS
 def test_the_expert_gives_no_answer_for_a_cup_out_of_reach(task: str) -> None:
     """FAULTS 38."""
-    expert = Demonstrator(ExpertNodeSettings(task=task))
+    expert = ExpertAnswers(ExpertNodeSettings(task=task))
     outcome = Outcome(task, 0, 0, 0.0, 1.0, False, False, "", False, False, 3, (0.65, 0.35, 0.0))
     with pytest.raises(BadInput, match="within reach"):
         expert.answer(1, np.array(load_robot().home_rad), outcome)

@@ -28,7 +28,7 @@ from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.demonstrate import demonstrate
 from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.demos.factory import RosbagsFactory, to_cdr, typestore
-from vd_policy.demos.inspect import inspect
+from vd_policy.demos.inspect import inspect, table
 from vd_policy.demos.reader import UnusableEpisode, custom_data, open_bag
 from vd_policy.demos.recover import complete_messages, recover
 from vd_policy.demos.storage import check_space
@@ -291,6 +291,10 @@ def test_recover_saves_what_a_killed_recorder_had_on_the_disk(tmp_path, compress
     assert np.array_equal(episode.obs["rgb"], made.rgb[: len(episode) + 1])
     assert (custom_data(salvage.target)["outcome"], custom_data(salvage.target)["task"]) == ("unfinished", "reach")
     assert recover(tmp_path) == [], "the second run has nothing left to do"
+    looked_at = inspect(tmp_path)
+    assert not any("vd_policy recover" in problem for problem in looked_at.all_problems)
+    assert f"recovered to {salvage.target}: move that beside the others, and delete this" in looked_at.notes[0]
+    assert "note: " in table(looked_at)
 
 
 @pytest.mark.parametrize("compress", [True, False])

@@ -19,7 +19,7 @@ from vd_policy.messages.joints import encode_joints
 from vd_policy.messages.topics import COMMAND, JOINT_STATES, TRAJECTORY
 from vd_policy.messages.trajectory import split_sender
 from vd_policy.nodes.parameters import parameters_file
-from vd_policy.nodes.policy import PolicySettings
+from vd_policy.nodes.policy import PolicyNodeSettings
 from vd_policy.nodes.ros import RclpyFactory, sequence_of
 from vd_policy.nodes.safety import SafetySettings
 
@@ -108,7 +108,7 @@ def test_at_the_end_the_arm_is_left_at_rest(ros: RosGraph, tmp_path: Path) -> No
     assert not (tmp_path / "latch.json").exists()
 
 
-@pytest.mark.parametrize(("name", "settings"), [("safety", SafetySettings), ("policy", PolicySettings)])
+@pytest.mark.parametrize(("name", "settings"), [("safety", SafetySettings), ("policy", PolicyNodeSettings)])
 def test_the_parameter_file_shows_every_parameter_at_its_default(name: str, settings: type) -> None:
     assert resource("config", "nodes", f"{name}.yaml").read_text() == parameters_file(settings)
 

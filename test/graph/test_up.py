@@ -19,6 +19,7 @@ from vd_policy.base.resources import named_or_path
 from vd_policy.base.seeds import Seeds
 from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
+from vd_policy.demos.demonstrate import demonstrate
 from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.graph.nodes import graph
 from vd_policy.graph.options import OPTIONS, DemonstrateOptions, DeployOptions, SimOptions, TrainOptions
@@ -28,14 +29,14 @@ from vd_policy.nodes.expert import ExpertNodeSettings
 from vd_policy.nodes.gripper import GripperSettings
 from vd_policy.nodes.learner import LearnerSettings
 from vd_policy.nodes.parameters import parameters_file
-from vd_policy.nodes.policy import PolicySettings
+from vd_policy.nodes.policy import PolicyNodeSettings
 from vd_policy.nodes.recorder import RecorderSettings
 from vd_policy.nodes.safety import SafetySettings
 from vd_policy.nodes.sim import SimSettings
 from vd_policy.policy.checkpoint import load_run
 
 SETTINGS = {"sim": SimSettings, "expert": ExpertNodeSettings, "recorder": RecorderSettings, "learner": LearnerSettings,
-            "policy": PolicySettings, "safety": SafetySettings, "gripper": GripperSettings}  # fmt: skip
+            "policy": PolicyNodeSettings, "safety": SafetySettings, "gripper": GripperSettings}  # fmt: skip
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "nodes"
 
 
@@ -192,6 +193,22 @@ def test_a_recording_that_is_added_to_has_other_cups(tmp_path: Path) -> None:
     (tmp_path / "episode_000004").mkdir()
     assert first == 3 and graph("demonstrate", options)[0].parameters["seed"] != 3
     assert graph("demonstrate", options) == graph("demonstrate", options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"image_height": 24, "image_width": 24}, "image size is '24x24'; allowed: 16x16, as "),
+        ({"image_height": 16, "image_width": 16, "task": "grasp"}, "task is 'grasp'; allowed: reach, as "),
+    ],
+)
+def test_episodes_that_no_dataset_would_mix_are_not_recorded_beside_others(
+    options: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    demonstrate(DemonstrationSettings(image_height=16), 3, tmp_path)
+    assert graph("demonstrate", DemonstrateOptions(out=str(tmp_path), image_height=16, image_width=16))
+    with pytest.raises(BadInput, match=said):
+        graph("demonstrate", DemonstrateOptions(out=str(tmp_path), **options))
 
 
 def test_every_node_knows_the_parameters_that_the_graphs_give_it(run: str) -> None:

@@ -36,6 +36,12 @@ def test_a_bare_name_is_one_of_config(tmp_path: Path) -> None:
     assert ours.settings == {**theirs.settings, "max_kl": 0.5, "critic": {**theirs.settings["critic"], "fit_steps": 7}}
 
 
+@pytest.mark.parametrize("name", ["/etc/passwd", "..", "../robots/j2n6s300", "", "sub/reach"])
+def test_a_path_without_its_suffix_is_no_name(name: str) -> None:
+    with pytest.raises(BadInput, match=r"a name in config/tasks, or a path that ends in \.yaml"):
+        load_task(name)
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [

@@ -9,15 +9,22 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from processes import alive
 
+from vd_policy.experiments.bench_policy import bench_spec
+from vd_policy.policy.checkpoint import save_run
+from vd_policy.policy.gaussian import new_policy
+from vd_policy.sim.env import ArmEnv
+
 DEADLINE_S = 90.0
 COMMANDS = {
     "evaluate": ["evaluate", "expert", "--episodes", "100000", "--image-size", "16", "--workers", "2"],
-    "demonstrate": ["demonstrate", "--samples", "1000000", "--image-size", "16", "--workers", "2"],
+    "demonstrate": ["demonstrate", "--samples", "1000000", "--image-size", "16", "--workers", "2", "--out", "{}/bags"],
+    "train": ["train", "{}/run", "--steps", "1000000", "--workers", "2", "--out", "{}/improved"],
 }
 
 
@@ -40,7 +47,12 @@ def workers_of(pid: int) -> list[int]:
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_workers_end_with_their_command(tmp_path: Path, command: str, number: int, code: int) -> None:
-    words = COMMANDS[command] + (["--out", str(tmp_path / "bags")] if command == "demonstrate" else [])
+    words = [word.format(tmp_path) for word in COMMANDS[command]]
+    if command == "train":
+        env = ArmEnv(image_height=16)
+        spec = replace(bench_spec(16, 16), joints=env.robot.joints, max_step_rad=env.settings.max_step_rad)
+        env.close()
+        save_run(tmp_path / "run", new_policy(spec, seed=0), config={"task": "reach"})
     process = subprocess.Popen([sys.executable, "-m", "vd_policy.cli.main", *words], stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
     try:

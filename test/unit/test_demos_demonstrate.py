@@ -208,6 +208,14 @@ def test_an_episode_that_was_cut_where_something_happened_is_made_whole_when_mor
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
 
 
+def test_what_was_never_begun_is_not_resumed_and_no_directory_is_none(tmp_path, capsys):
+    words = ["demonstrate", "--samples", "2", "--image-size", "16"]
+    assert main([*words, "--out", str(tmp_path / "mistyped"), "--resume"]) == 2
+    assert "--resume is" in capsys.readouterr().err and not (tmp_path / "mistyped").exists()
+    assert main([*words, "--out", "", "--overwrite"]) == 2
+    assert "--out is ''; allowed: a path" in capsys.readouterr().err
+
+
 def test_contact_may_end_a_demonstration_or_not(tmp_path):
     settings = replace(SETTINGS, noise_std_rad=0.6)
     ended = demonstrate(replace(settings, end_on_contact=True), 30, tmp_path / "ended")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from vd_policy.base.errors import BadInput
@@ -16,6 +17,7 @@ from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.factory import to_cdr, typestore
 from vd_policy.demos.foreign import MAP_FILE
 from vd_policy.demos.inspect import inspect
+from vd_policy.demos.sheet import contact_sheet
 from vd_policy.messages.header import header
 from vd_policy.messages.joints import encode_joints
 from vd_policy.policy.checkpoint import load_run
@@ -133,6 +135,15 @@ def test_a_foreign_bag_in_any_storage_becomes_pairs(tmp_path, storage, mode):
     (tmp_path / MAP_FILE).write_text(as_yaml(MAP))
     check_pairs(Dataset(tmp_path), 10)
     assert inspect(tmp_path).all_problems == []
+
+
+def test_one_foreign_bag_finds_the_map_beside_it_and_has_pictures_on_the_contact_sheet(tmp_path):
+    record(tmp_path / "pouring", storage=StoragePlugin.MCAP, mode=CompressionMode.NONE)
+    (tmp_path / MAP_FILE).write_text(as_yaml(MAP))
+    assert inspect(tmp_path / "pouring").all_problems == []
+    for directory in (tmp_path, tmp_path / "pouring"):
+        assert contact_sheet(directory, tmp_path / "sheet.png") == 1
+    assert Image.open(tmp_path / "sheet.png").width > 1
 
 
 def test_a_joint_that_the_driver_wraps_in_the_middle_of_a_bag_goes_the_short_way(tmp_path):

@@ -44,6 +44,13 @@ def test_the_command_prints_the_table_and_writes_json_and_a_sheet(tmp_path, caps
     assert result["ok"] and result["samples"] == 3 and result["per_episode"][0]["topics"][0]["count"] == 4
 
 
+def test_a_sheet_that_cannot_be_written_is_refused_before_the_bags_are_read(tmp_path, capsys):
+    write_episode(tmp_path / "demos")
+    for file in ("sheet.txt", "nowhere/sheet.png"):
+        assert main(["inspect", str(tmp_path / "demos"), "--sheet", str(tmp_path / file)]) == 2
+        assert "--sheet is" in capsys.readouterr().err
+
+
 def test_a_frozen_camera_is_named_and_a_resting_arm_is_not(tmp_path):
     made = demo_bags.truth(0, 4)
     made.rgb[2:] = made.rgb[1]

@@ -74,6 +74,8 @@ def test_pruning_what_was_not_trained_with_dropout_is_refused_with_the_way_out(d
 def test_prune_replaces_no_directory_and_names_what_is_wrong(cloned, dense, tmp_path, capsys):
     assert "--out" in refusal(capsys, "prune", cloned, "--out", cloned)
     assert "nowhere" in refusal(capsys, "prune", tmp_path / "nowhere", "--out", tmp_path / "small")
+    for words in (("prune", tmp_path, "--out", tmp_path / "small"), ("evaluate", tmp_path)):
+        assert f"run is '{tmp_path}'; allowed: a run directory" in refusal(capsys, *words), "bags, say"
     assert "--like" in refusal(capsys, "prune", dense, "--like", cloned, "--out", tmp_path / "small")
     assert "--density" in refusal(capsys, "prune", dense, "--density", 2, "--out", tmp_path / "small")
     load_run(cloned)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from vd_policy.base.errors import Missing
+from vd_policy.base.errors import BadInput, Missing
 
 
 @lru_cache(maxsize=1)
@@ -47,4 +47,6 @@ def named_or_path(kind: str, name: str) -> Path:
         if not path.is_file():
             raise Missing(f"{kind} file", name, "a YAML file that exists", "check the path")
         return path
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise BadInput(f"{kind} file", name, f"a name in config/{kind}, or a path that ends in .yaml", "correct it")
     return resource("config", kind, f"{name}.yaml")

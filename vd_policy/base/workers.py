@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 
 def serve_parent() -> None:
@@ -28,6 +29,7 @@ def serve_parent() -> None:
 @contextmanager
 def deaf() -> Iterator[None]:
     """Processes started meanwhile never hear Ctrl-C, not even before they can say so; this one hears it afterwards."""
+    resource_tracker.ensure_running()  # the first process that is spawned starts it, and that lets Ctrl-C through again
     came: list[int] = []
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if is_main else None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from vd_policy.base.errors import BadInput
@@ -64,6 +66,32 @@ def whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
 def number(minimum: float | None = None, maximum: float | None = None) -> Callable[[str], float]:
     """An argparse `type`: a finite number in [minimum, maximum]."""
     return _ranged(float, "a number", minimum, maximum)
+
+
+def path(text: str) -> Path:
+    """An argparse `type`: a path. An empty one, as of a shell variable that is not set, would be this directory."""
+    if not text:
+        raise OutOfRange(text, "a path")
+    return Path(text)
+
+
+def check_writable(option: str, file: Path | None, suffix: str = "") -> None:
+    """Refuse a file that cannot be written before the work, not after it.
+
+    Args:
+        option: that it was given with.
+        file: None where none was asked for.
+        suffix: what its name ends in; empty: anything.
+
+    Raises:
+        BadInput: it is a directory, or in none that can be written, or its name ends otherwise.
+    """
+    if file is None:
+        return
+    parent = file.absolute().parent
+    if (suffix and file.suffix != suffix) or file.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
+        kind = f"a *{suffix} file" if suffix else "a file"
+        raise BadInput(option, str(file), f"{kind} in a directory that exists and can be written", "choose another")
 
 
 def _ranged(cast: Callable[[str], Any], kind: str, low: float | None, high: float | None) -> Callable[[str], Any]:

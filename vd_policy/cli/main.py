@@ -16,7 +16,7 @@ from vd_policy import __version__
 from vd_policy.base.errors import BadInput, Missing, VdPolicyError
 from vd_policy.base.files import write_json
 from vd_policy.base.seeds import MAX_SEED
-from vd_policy.cli.arguments import Parser, nearest, whole
+from vd_policy.cli.arguments import Parser, check_writable, nearest, path, whole
 from vd_policy.cli.result import Result
 
 COMMANDS = Path(__file__).parent / "commands"
@@ -76,7 +76,8 @@ def command_of(words: list[str]) -> str:
 
 
 def _overview(names: list[str]) -> str:
-    lines = [f"  {name:<12} {_summary(COMMANDS / (name.replace('-', '_') + '.py'))}" for name in names]
+    width = max(map(len, names))
+    lines = [f"  {name:<{width}} {_summary(COMMANDS / (name.replace('-', '_') + '.py'))}" for name in names]
     return "\n".join(["Teach a robot arm from demonstrations, prune what it learned, and go on improving it.", "",
                       "commands:", *lines, "", "Each has its own --help."])  # fmt: skip
 
@@ -95,8 +96,7 @@ def run(name: str, words: list[str]) -> int:
     module = _load(name)
     parser = _parser(name, module)
     args = parser.parse_args(words[1:])
-    if args.json is not None:
-        _check_writable(args.json)
+    check_writable("--json", args.json)
     try:
         result: Result = _needing(name, lambda: module.run(args))
     except (VdPolicyError, KeyboardInterrupt, OSError) as error:
@@ -133,15 +133,8 @@ def _parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
     module.arguments(parser)
     shared = parser.add_argument_group("shared by all commands")
     shared.add_argument("--seed", type=whole(0, MAX_SEED), default=0, metavar="N", help="fixes every random choice (0)")
-    shared.add_argument("--json", type=Path, metavar="FILE", help="also write the result there, as one JSON object")
+    shared.add_argument("--json", type=path, metavar="FILE", help="also write the result there, as one JSON object")
     return parser
-
-
-def _check_writable(path: Path) -> None:
-    """Refuse an unusable ``--json`` before the work, not after it."""
-    parent = path.absolute().parent
-    if path.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise BadInput("--json", str(path), "a file in a directory that exists and can be written", "choose another")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from vd_policy.base.files import DirectoryInUse, lock_directory, storage_errors,
 from vd_policy.base.settings import as_dict
 from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.demos.episode_report import recorded
+from vd_policy.demos.reader import UnusableEpisode
+from vd_policy.demos.recording import read_recording
 from vd_policy.demos.storage import episode_name, episode_paths, next_index, unfinished_paths
 from vd_policy.sim.tasks import load_task
 
@@ -53,6 +55,38 @@ def destination(out: Path, settings: DemonstrationSettings, samples: int, seed: 
     except DirectoryInUse:
         raise BadInput("--out", str(out), "a directory that no other command records in",
                        "wait for that one, or choose another directory") from None  # fmt: skip
+
+
+def is_begun(out: Path) -> bool:
+    """Whether a command began to record there, be it that it was killed before its first episode."""
+    return out.is_dir() and (next_index(out) > 0 or _noted(out) is not None)
+
+
+def check_mixes(out: Path, task: str, robot: str, image_size: tuple[int, int]) -> None:
+    """Refuse to add episodes to a directory whose own no dataset would mix with them; an empty one takes any.
+
+    Args:
+        out: the directory.
+        task, robot, image_size: names, and rows and columns, of what will be recorded.
+
+    Raises:
+        BadInput: its first episode is of another task or robot, or has images of another size.
+    """
+    first = next(iter(episode_paths(out)), None) if out.is_dir() else None
+    if first is None:
+        return
+    try:
+        recording = read_recording(first)
+    except UnusableEpisode:  # which no dataset uses
+        return
+    theirs = {"task": recording.info.task, "robot": recording.info.robot}
+    mine = {"task": task, "robot": robot}
+    if recording.rgb:
+        theirs["image size"] = "{}x{}".format(*next(iter(recording.rgb.values())).shape[:2])
+        mine["image size"] = "{}x{}".format(*image_size)
+    for what, value in mine.items():
+        if theirs[what] != value:
+            raise BadInput(what, value, f"{theirs[what]}, as {out} holds", "record in another directory")
 
 
 def remove_beyond(out: Path, last: int) -> None:

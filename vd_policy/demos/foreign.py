@@ -20,6 +20,7 @@ from vd_policy.demos.factory import from_cdr
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import Bag, RawMessage, UnusableEpisode, open_bag
 from vd_policy.demos.recording import Recording
+from vd_policy.demos.storage import is_bag
 from vd_policy.messages.images import decode_color, decode_depth
 from vd_policy.messages.joints import JointReader
 from vd_policy.messages.outcome import Outcome
@@ -54,9 +55,10 @@ class ForeignMap:
 
 
 def find_map(directory: Path) -> ForeignMap | None:
-    """The map in a directory of bags, or None where there is none."""
-    path = directory / MAP_FILE
-    return from_yaml(ForeignMap, path) if path.is_file() else None
+    """The map in a directory of bags, or beside the one bag that it is; None where there is none."""
+    places = (directory, directory.absolute().parent) if is_bag(directory) else (directory,)
+    path = next((place / MAP_FILE for place in places if (place / MAP_FILE).is_file()), None)
+    return None if path is None else from_yaml(ForeignMap, path)
 
 
 def read_foreign(path: Path, mapping: ForeignMap) -> Recording:

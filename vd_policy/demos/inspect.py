@@ -14,6 +14,7 @@ import numpy as np
 from vd_policy.demos.foreign import ForeignMap, find_map, read_foreign
 from vd_policy.demos.reader import Bag, UnusableEpisode, open_bag
 from vd_policy.demos.recording import MIN_STEPS, Recording, read_recording
+from vd_policy.demos.recover import RECOVERED, recovered
 from vd_policy.demos.storage import bag_paths, unfinished_paths
 from vd_policy.demos.topic_report import TopicReport, too_rare, topic_reports, usual_rates
 from vd_policy.messages.topics import EXPERT_ACTION, GRIPPER_COMMAND, GRIPPER_TRAJECTORY, RECORDED
@@ -30,7 +31,7 @@ TEACHER = "expert"
 
 
 @dataclass
-class EpisodeReport:
+class BagReport:
     """One bag."""
 
     name: str
@@ -62,9 +63,11 @@ class Inspection:
     """A whole directory."""
 
     directory: Path
-    episodes: list[EpisodeReport]
+    episodes: list[BagReport]
     problems: list[str]
     """Of the directory as a whole; those of an episode are in its report."""
+    notes: list[str] = field(default_factory=list)
+    """Of the directory, worth knowing and no fault."""
 
     @property
     def all_problems(self) -> list[str]:
@@ -105,17 +108,20 @@ def inspect(directory: str | Path, progress: Callable[[int, int], None] | None =
         episodes.append(inspect_bag(bag, mapping))
         if progress is not None:
             progress(index + 1, len(bags))
+    saved, unfinished = recovered(directory / RECOVERED), unfinished_paths(directory)
+    notes = [f"{p.name}: recovered to {saved[p.name]}: move that beside the others, and delete this"
+             for p in unfinished if p.name in saved]  # fmt: skip
     problems = [f"{p.name}: a recording that was never closed; run `vd_policy recover {directory}`"
-                for p in unfinished_paths(directory)]  # fmt: skip
+                for p in unfinished if p.name not in saved]  # fmt: skip
     if not bags:
         problems.append(f"{directory}: no episode bags")
     _judge_rates(episodes, mapping)
-    return Inspection(directory, episodes, problems + _differences(episodes))
+    return Inspection(directory, episodes, problems + _differences(episodes), notes)
 
 
-def inspect_bag(path: Path, mapping: ForeignMap | None = None) -> EpisodeReport:
+def inspect_bag(path: Path, mapping: ForeignMap | None = None) -> BagReport:
     """One bag; whatever is wrong with it ends up in `problems`. Another robot's bag is judged through its map."""
-    report = EpisodeReport(path.name, bytes_on_disk=sum(f.stat().st_size for f in path.iterdir() if f.is_file()))
+    report = BagReport(path.name, bytes_on_disk=sum(f.stat().st_size for f in path.iterdir() if f.is_file()))
     try:
         with open_bag(path) as bag:
             report.storage = bag.storage
@@ -131,7 +137,7 @@ def inspect_bag(path: Path, mapping: ForeignMap | None = None) -> EpisodeReport:
     return report
 
 
-def _storage_problems(bag: Bag, report: EpisodeReport) -> list[str]:
+def _storage_problems(bag: Bag, report: BagReport) -> list[str]:
     problems = [
         f"{t.topic}: {t.count} of {t.promised} messages are there" for t in report.topics if t.count != t.promised
     ]
@@ -140,14 +146,14 @@ def _storage_problems(bag: Bag, report: EpisodeReport) -> list[str]:
     return problems
 
 
-def _missing_topics(bag: Bag, report: EpisodeReport) -> list[str]:
+def _missing_topics(bag: Bag, report: BagReport) -> list[str]:
     counts = {name: bag.counts[topic] for topic, name in bag.table_names().items()}
     optional = {GRIPPER_COMMAND, GRIPPER_TRAJECTORY} | (set() if report.source in ("", TEACHER) else {EXPERT_ACTION})
     needed = (name for name in RECORDED if name not in optional)
     return [f"{name}: no messages" for name in needed if not counts.get(name)]
 
 
-def _judge_rates(episodes: list[EpisodeReport], mapping: ForeignMap | None) -> None:
+def _judge_rates(episodes: list[BagReport], mapping: ForeignMap | None) -> None:
     """Name topics that came far more rarely than in the other bags; of another robot's only those we take."""
     taken = {mapping.joint_states, mapping.color, mapping.depth} if mapping else None
     usual = usual_rates(e.topics for e in episodes)
@@ -155,7 +161,7 @@ def _judge_rates(episodes: list[EpisodeReport], mapping: ForeignMap | None) -> N
         episode.problems += too_rare(episode.topics, usual, lambda topic: taken is None or topic in taken)
 
 
-def _judge(recording: Recording, report: EpisodeReport) -> None:
+def _judge(recording: Recording, report: BagReport) -> None:
     """Steps, outcome, labels and pictures."""
     stamps = sorted(recording.outcome)
     if stamps:
@@ -183,7 +189,7 @@ def _judge(recording: Recording, report: EpisodeReport) -> None:
         _judge_images(recording, whole, report)
 
 
-def _judge_images(recording: Recording, stamps: list[int], report: EpisodeReport) -> None:
+def _judge_images(recording: Recording, stamps: list[int], report: BagReport) -> None:
     """Sizes, frozen pictures and holes in the depth."""
     report.image_size = recording.rgb[stamps[0]].shape[:2]
     valid = [float((recording.depth[s] > 0).mean()) for s in stamps]
@@ -201,7 +207,7 @@ def _judge_images(recording: Recording, stamps: list[int], report: EpisodeReport
         report.problems.append(f"depth: only {report.depth_valid_min:.1%} of the pixels are valid in the worst step")
 
 
-def _differences(episodes: list[EpisodeReport]) -> list[str]:
+def _differences(episodes: list[BagReport]) -> list[str]:
     sizes = sorted({e.image_size for e in episodes if e.image_size})
     return [f"image sizes differ between episodes: {', '.join(f'{h}x{w}' for h, w in sizes)}"] if len(sizes) > 1 else []
 
@@ -217,7 +223,8 @@ def table(inspection: Inspection) -> str:
         lines.append(f"... and {hidden} more without a problem")
     lines += ["", *_topic_table(inspection.episodes)]
     reasons = Counter(note.partition(":")[0] for e in inspection.episodes for note in e.notes)
-    notes = [f"note: {count} episodes are {reason} and of no use to a dataset" for reason, count in reasons.items()]
+    notes = [f"note: {note}" for note in inspection.notes]
+    notes += [f"note: {count} episodes are {reason} and of no use to a dataset" for reason, count in reasons.items()]
     problems = [f"problem: {p}" for p in inspection.all_problems]
     return "\n".join([*lines, "", *notes, *problems, f"{_total(inspection)}, {len(problems)} problems"])
 
@@ -234,7 +241,7 @@ def _total(inspection: Inspection) -> str:
     return "; ".join(parts)
 
 
-def _topic_table(episodes: list[EpisodeReport]) -> list[str]:
+def _topic_table(episodes: list[BagReport]) -> list[str]:
     """Each topic over all episodes."""
     merged: dict[str, list[TopicReport]] = {}
     for topic in (t for e in episodes for t in e.topics):

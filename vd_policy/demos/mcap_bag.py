@@ -10,7 +10,7 @@ from mcap.well_known import MessageEncoding, SchemaEncoding
 from mcap.writer import CompressionType, Writer
 
 from vd_policy.demos.factory import definition
-from vd_policy.demos.metadata import Qos, Topic, document, information, qos_text
+from vd_policy.demos.metadata import BagTopic, Qos, document, information, qos_text
 
 CHUNK_BYTES = 1 << 20
 """A chunk goes to the disk when it has become larger than this, uncompressed."""
@@ -32,7 +32,7 @@ class McapBag:
         self._compression = CompressionType.ZSTD if compress else CompressionType.NONE
         self._stream: BinaryIO | None = None
         self._schemas: dict[str, int] = {}
-        self._topics: list[Topic] = []
+        self._topics: list[BagTopic] = []
         self._counts: list[int] = []
         self._first_ns, self._last_ns = _NEVER_NS, 0
 
@@ -53,7 +53,7 @@ class McapBag:
         text, type_hash = definition(type_name)
         if type_name not in self._schemas:
             self._schemas[type_name] = self._writer.register_schema(type_name, SchemaEncoding.ROS2, text.encode())
-        self._topics.append(Topic(name, type_name, type_hash, qos))
+        self._topics.append(BagTopic(name, type_name, type_hash, qos))
         self._counts.append(0)
         metadata = {"offered_qos_profiles": qos_text(qos)}
         return self._writer.register_channel(name, MessageEncoding.CDR, self._schemas[type_name], metadata)

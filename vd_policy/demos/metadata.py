@@ -29,7 +29,7 @@ class Qos:
 
 
 @dataclass(frozen=True)
-class Topic:
+class BagTopic:
     """What the metadata says of one topic."""
 
     name: str
@@ -55,7 +55,7 @@ _Dumper.add_representer(_Quoted, lambda dumper, text: dumper.represent_scalar(_T
 
 
 def information(
-    file: str, first_ns: int, last_ns: int, topics: Sequence[Topic], counts: Sequence[int], custom: Mapping[str, str]
+    file: str, first_ns: int, last_ns: int, topics: Sequence[BagTopic], counts: Sequence[int], custom: Mapping[str, str]
 ) -> str:
     """The text of ``rosbag2_bagfile_information``, which is also kept inside the MCAP file.
 
@@ -98,7 +98,7 @@ def qos_text(qos: Qos) -> str:
     return _dumped([_profile(qos)]).strip()
 
 
-def _counted(topics: Sequence[Topic], counts: Sequence[int]) -> Iterator[str]:
+def _counted(topics: Sequence[BagTopic], counts: Sequence[int]) -> Iterator[str]:
     """``topics_with_message_count``."""
     yield "topics_with_message_count:\n" if topics else "topics_with_message_count: []\n"
     for topic, count in zip(topics, counts):
@@ -106,7 +106,7 @@ def _counted(topics: Sequence[Topic], counts: Sequence[int]) -> Iterator[str]:
 
 
 @lru_cache(maxsize=256)
-def _described(topic: Topic) -> str:
+def _described(topic: BagTopic) -> str:
     described = {
         "name": topic.name,
         "type": topic.type_name,

@@ -97,6 +97,7 @@ def _minari() -> Any:
 @contextmanager
 def _root_beside(root: Path) -> Iterator[Path]:
     """A temporary root for Minari on the same disk, so that a dataset gets its name when it is whole."""
+    root = root.absolute()  # Minari takes another directory for its own
     root.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=root))
     before = os.environ.get(ROOT_VARIABLE)

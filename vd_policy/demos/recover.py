@@ -30,6 +30,8 @@ from vd_policy.demos.writer import INFO_FILE, EpisodeWriter
 from vd_policy.messages.topics import RECORDED
 
 RECOVERED = "recovered"
+FROM = "recovered_from"
+"""In a recovered bag's custom data: the name of the recording that it was made of."""
 MAGIC = b"\x89MCAP0\r\n"
 MAX_CHUNK_BYTES = 1 << 30
 _CHUNK, _DATA_END = 0x06, 0x0F
@@ -64,8 +66,15 @@ def recover(directory: str | Path, out: str | Path | None = None) -> list[Salvag
     directory = Path(directory)
     out = directory / RECOVERED if out is None else Path(out)
     found, family = broken(directory), _family(directory)
-    done = {custom_data(bag).get("recovered_from") for bag in (bag_paths(out) if out.is_dir() else ())}
+    done = recovered(out)
     return [_attempt(source, symptom, out, family) for source, symptom in found if source.name not in done]
+
+
+def recovered(out: Path) -> dict[str, Path]:
+    """The bags in `out` that earlier runs made of broken recordings, by the names of those."""
+    bags = bag_paths(out) if out.is_dir() else []
+    sources = ((custom_data(bag).get(FROM), bag) for bag in bags)
+    return {source: bag for source, bag in sources if source}
 
 
 def broken(directory: Path) -> list[tuple[Path, str]]:
@@ -108,8 +117,7 @@ def _salvage(source: Path, symptom: str, out: Path, family: EpisodeInfo | None) 
     messages = (message for file in files for message in complete_messages(file))
     first = next(messages, None)
     if first is None:
-        why = "no complete message" if files else "no MCAP file (sqlite3 keeps nothing of an open recording)"
-        return Salvage(source, None, 0, 0, symptom=f"{symptom}; {why}")
+        return Salvage(source, None, 0, 0, symptom=f"{symptom}; {_why_nothing(bag, files)}")
     dropped: set[str] = set()
     with EpisodeWriter(out, _free_index(bag, out), _info(source, bag, family)) as writer:
         for message in chain([first], messages):
@@ -119,9 +127,17 @@ def _salvage(source: Path, symptom: str, out: Path, family: EpisodeInfo | None) 
             else:
                 dropped.add(message.topic)
         count = writer.message_count
-        target = writer.close({"recovered_from": source.name})
+        target = writer.close({FROM: source.name})
     steps = writer.last_outcome.step if writer.last_outcome is not None else 0
     return Salvage(source, target, count, steps, tuple(sorted(dropped)), symptom)
+
+
+def _why_nothing(bag: Path, files: list[Path]) -> str:
+    if files:
+        return "no complete message"
+    if list(storage_files(bag)):
+        return "sqlite3 keeps nothing of an open recording"
+    return "it ended before anything was written"
 
 
 def _written_name(topic: str) -> str:
@@ -233,7 +249,7 @@ def describe(salvages: list[Salvage]) -> str:
     """For people: a line a recording."""
     lines = []
     for s in salvages:
-        what = f"{s.messages} messages, {s.steps} steps -> {s.target}" if s.target else "nothing to save"
+        what = f"{s.messages} messages, {s.steps} steps -> {s.target}" if s.target else "nothing to save; delete it"
         dropped = f"; left out, of unknown type: {', '.join(s.topics_dropped)}" if s.topics_dropped else ""
         lines.append(f"{s.source.name}: {s.symptom}: {what}{dropped}")
     return "\n".join(lines) or "nothing to recover"

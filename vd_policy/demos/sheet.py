@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vd_policy.base.files import write_bytes
+from vd_policy.demos.foreign import ForeignMap, find_map, read_foreign
 from vd_policy.demos.reader import UnusableEpisode
 from vd_policy.demos.recording import read_recording
 from vd_policy.demos.storage import bag_paths
@@ -20,9 +21,9 @@ TEXT_HEIGHT = 14
 
 def contact_sheet(directory: str | Path, file: str | Path) -> int:
     """Write a PNG with a row of up to 8 pictures for each of up to 40 episodes, spread evenly; returns the rows."""
-    bags = bag_paths(Path(directory))
+    bags, mapping = bag_paths(Path(directory)), find_map(Path(directory))
     chosen = [bags[i] for i in np.unique(np.linspace(0, len(bags) - 1, min(len(bags), MAX_ROWS)).astype(int))]
-    rows = [row for row in map(_row, chosen) if row is not None]
+    rows = [row for bag in chosen if (row := _row(bag, mapping)) is not None]
     width = max((row.width for row in rows), default=1)
     sheet = Image.new("RGB", (width, max(sum(row.height for row in rows), 1)), "white")
     top = 0
@@ -35,10 +36,10 @@ def contact_sheet(directory: str | Path, file: str | Path) -> int:
     return len(rows)
 
 
-def _row(bag: Path) -> Image.Image | None:
+def _row(bag: Path, mapping: ForeignMap | None) -> Image.Image | None:
     """Pictures of one episode under its name and outcome, or None when it has none."""
     try:
-        recording = read_recording(bag)
+        recording = read_foreign(bag, mapping) if mapping else read_recording(bag)
     except UnusableEpisode:
         return None
     stamps = sorted(recording.rgb)

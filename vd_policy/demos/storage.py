@@ -34,10 +34,10 @@ def bag_paths(directory: Path) -> list[Path]:
     with _readable(directory):
         if not directory.is_dir():
             raise Missing("directory of demonstrations", str(directory), "a directory that exists", "check the path")
-        if _looks_like_a_bag(directory):
+        if is_bag(directory):
             return [directory]
         found = [p for p in directory.iterdir() if p.is_dir() and not p.name.startswith(".")]
-        return sorted((p for p in found if _EPISODE.fullmatch(p.name) or _looks_like_a_bag(p)), key=_order)
+        return sorted((p for p in found if _EPISODE.fullmatch(p.name) or is_bag(p)), key=_order)
 
 
 def episode_paths(directory: Path) -> list[Path]:
@@ -111,5 +111,5 @@ def _order(path: Path) -> tuple[int, int | str]:
     return (0, int(match.group(1))) if match else (1, path.name)
 
 
-def _looks_like_a_bag(path: Path) -> bool:
+def is_bag(path: Path) -> bool:
     return (path / "metadata.yaml").is_file() or bool(storage_files(path))

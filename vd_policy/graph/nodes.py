@@ -14,6 +14,7 @@ from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
 from vd_policy.control.latch import default_path
+from vd_policy.demos.destination import check_mixes
 from vd_policy.demos.storage import next_index
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, options_of
 from vd_policy.graph.process import NodeSpec
@@ -66,6 +67,8 @@ def _sim(o: SimOptions) -> list[NodeSpec]:
 
 def _demonstrate(o: DemonstrateOptions) -> list[NodeSpec]:
     task = load_task(o.task)
+    image_size = task.image(o.image_height or None, o.image_width or None)
+    check_mixes(Path(o.out), task.task, load_robot(o.robot).name, image_size)
     noise_rad = task.noise_rad if o.noise is None else o.noise
     expert = {"task": o.task, "robot": o.robot, "rule": o.rule, "noise_std_rad": noise_rad, "clip_noise": o.clip_noise,
               "lockstep": _lockstep(o)}  # fmt: skip
@@ -89,7 +92,7 @@ def _deploy(o: DeployOptions) -> list[NodeSpec]:
 def _train(o: TrainOptions) -> list[NodeSpec]:
     if not o.rollouts:
         raise BadInput("rollouts", False, "true: the learner learns from them", "leave it out, or use the graph deploy")
-    names = ("run", "out", "task", "recipe", "updates", "save_every", "resume", "seed")
+    names = ("run", "out", "task", "robot", "recipe", "updates", "save_every", "resume", "seed")
     return [NodeSpec("learner", {name: getattr(o, name) for name in names})]
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vd_policy.base.errors import BadInput
-from vd_policy.base.settings import load_yaml
+from vd_policy.base.errors import BadInput, Missing
+from vd_policy.base.resources import is_path
+from vd_policy.base.settings import as_dict, load_yaml
 from vd_policy.sim.tasks import load_task
 
 CONFIG = "config.yaml"
@@ -30,7 +31,7 @@ def task_and_robot(
         BadInput: the task asked for has other rules than the one that the run was trained on; or none is asked for, and
             the run was trained on a task file of its own, which is not there.
     """
-    config = {} if run is None else load_yaml(Path(run) / CONFIG)
+    config = {} if run is None else _config(Path(run))
     learned, robot = _learned_task(config), robot or _learned_robot(config)
     if not task and not allow_changed and learned:
         _check_is_there(run, config, learned)
@@ -40,12 +41,25 @@ def task_and_robot(
     return task or (learned if _is_known(learned) else TASK), robot
 
 
+def world(task: str, robot: str) -> dict[str, Any]:
+    """What a training notes of where it goes on: task and robot, found from anywhere, and what the task's file says."""
+    names = {what: str(Path(name).resolve()) if is_path(name) else name
+             for what, name in (("task", task), ("robot", robot))}  # fmt: skip
+    return {**names, "task_settings": as_dict(load_task(task))}
+
+
 def _check_is_there(run: str | Path | None, config: Mapping[str, Any], learned: str) -> None:
     """Refuse to take the stock task for one that a run learned from a file."""
     changes = config.get("task_changes") if learned == config.get("task") else None
     if changes or (learned != config.get("task") and not _is_known(learned)):
         file = f"{learned} with {changes}" if changes else learned
         raise BadInput("task", "", f"the file that {run} was trained on: {file}", "give it with --task or task:=")
+
+
+def _config(run: Path) -> dict[str, Any]:
+    if not (run / CONFIG).is_file():
+        raise Missing("run", str(run), "a run directory", "check the path")
+    return load_yaml(run / CONFIG)
 
 
 def _learned_task(config: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import torch
 from vd_policy.base.episode import Episode
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.seeds import Seeds
+from vd_policy.base.workers import deaf, serve_parent
 from vd_policy.learning.rollout import rollout
 from vd_policy.messages.blobs import pack_episode, pack_weights, unpack_episode, unpack_weights
 from vd_policy.policy.actor import Actor, GaussianActor
@@ -155,7 +156,8 @@ class _Worker:
         self.busy = True
         self.connection, far_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(far_end, make_env), daemon=True)
-        self.process.start()
+        with deaf():
+            self.process.start()
         far_end.close()
 
     def finish(self) -> None:
@@ -199,6 +201,7 @@ class _Worker:
 
 def _serve(connection: Connection, make_env: MakeEnv) -> None:
     """The worker process: take weights and jobs until the pipe closes."""
+    serve_parent()
     torch.set_num_threads(1)
     try:
         env = make_env()
@@ -212,7 +215,7 @@ def _serve(connection: Connection, make_env: MakeEnv) -> None:
             episode = rollout(env, actor, **value)
             connection.send(("episode", None))
             connection.send_bytes(pack_episode(episode))
-    except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+    except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except Exception as error:  # the parent turns it into one line
         connection.send(("error", f"{type(error).__name__}: {error}"))

@@ -51,7 +51,7 @@ class Answer:
     noiseless: np.ndarray
 
 
-class Demonstrator:
+class ExpertAnswers:
     """One expert per episode; asked the same observation again, it gives the same answer.
 
     The goals are those of the cup in the outcome, the noise that of the episode's seed, so that a demonstration through
@@ -101,9 +101,9 @@ class ExpertNode(Node):
     def __init__(self) -> None:
         super().__init__("expert", automatically_declare_parameters_from_overrides=True)
         self.settings = declare(self, ExpertNodeSettings)
-        self._demonstrator = Demonstrator(self.settings)
+        self._answers = ExpertAnswers(self.settings)
         self._factory = RclpyFactory()
-        robot = self._demonstrator.robot
+        robot = self._answers.robot
         self._reader = driver_of(robot, lockstep=self.settings.lockstep).reader()
         self._assembler = ObservationAssembler(self.settings.tolerance_s, ("outcome", "q"))
         self._diagnostics = Diagnostics(self)
@@ -130,7 +130,7 @@ class ExpertNode(Node):
 
     def _decide(self, stamp: int, q: np.ndarray, outcome: Outcome) -> None:
         try:
-            answer = self._demonstrator.answer(stamp, q, outcome)
+            answer = self._answers.answer(stamp, q, outcome)
         except VdPolicyError as error:
             self._diagnostics.state(ERROR, str(error))
             return
@@ -142,12 +142,12 @@ class ExpertNode(Node):
 
     def _say(self, answer: Answer) -> None:
         for publisher, positions in ((self._action, answer.noiseless), (self._command, answer.noisy)):
-            publisher.publish(encode_trajectory(self._factory, self._demonstrator.robot.joints, positions,
-                                                self._demonstrator.period_s, answer.stamp_ns,
+            publisher.publish(encode_trajectory(self._factory, self._answers.robot.joints, positions,
+                                                self._answers.period_s, answer.stamp_ns,
                                                 self.get_fully_qualified_name()))  # fmt: skip
 
     def close(self) -> None:
-        self._demonstrator.close()
+        self._answers.close()
 
 
 def main(args: list[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import setting
 from vd_policy.graph.options import RECIPE_HELP
-from vd_policy.graph.trained import task_and_robot
+from vd_policy.graph.trained import task_and_robot, world
 from vd_policy.learning.recipe import build_learner, load_recipe, recipe_of_rl
 from vd_policy.learning.resume import check_free
 from vd_policy.learning.train import Training
@@ -42,6 +42,7 @@ class LearnerSettings:
     run: str = setting("", "directory of the run to start from")
     out: str = setting("trained", "directory for the improved run")
     task: str = setting("", "task: a name in config/tasks, or a YAML file; empty: the run's")
+    robot: str = setting("", "robot: a name in config/robots, or a YAML file; empty: the run's")
     recipe: str = setting("", RECIPE_HELP)
     seed: int = setting(0, "seed of the learner's own random numbers", minimum=0, maximum=MAX_SEED)
     updates: int = setting(0, "end after so many updates, those before a resume counted in; 0: never", minimum=0)
@@ -87,9 +88,10 @@ class LearnerNode(Node):
         s = self.settings
         out = Path(s.out).expanduser()
         check_free(out, s.resume)
-        recipe = load_recipe(s.recipe or recipe_of_rl(task_and_robot(s.run, s.task)[0]))
+        task, robot = task_and_robot(s.run, s.task, s.robot)
+        recipe = load_recipe(s.recipe or recipe_of_rl(task))
         learner = build_learner(recipe, start.policy, seed=s.seed, version=start.manifest["weight_version"])
-        begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": s.seed}
+        begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": s.seed, **world(task, robot)}
         training = Training(learner, self._collector, start, out, begun_with=begun_with,
                             manifest_extra={"seeds": {"train": s.seed}})  # fmt: skip
         if s.resume:

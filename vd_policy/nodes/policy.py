@@ -30,7 +30,7 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 
 
 @dataclass(frozen=True)
-class PolicySettings(ActingSettings):
+class PolicyNodeSettings(ActingSettings):
     """Parameters of the policy node."""
 
     run: str = setting("", "directory of the run to execute")
@@ -43,7 +43,7 @@ class PolicyNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__("policy", automatically_declare_parameters_from_overrides=True)
-        self.settings = declare(self, PolicySettings)
+        self.settings = declare(self, PolicyNodeSettings)
         if self.settings.rollouts and not self.settings.lockstep:
             raise BadInput("rollouts", True, "only with lockstep", "set lockstep, or rollouts to false")
         self._diagnostics = Diagnostics(self)

@@ -72,7 +72,7 @@ class RecorderSettings:
     min_free_mb: float = setting(256.0, "begin no episode with less free on the disk [MB]", minimum=0.0)
 
 
-class Pacer:
+class ResetCaller:
     """Asks the sim for the next episode, once for each that is over."""
 
     def __init__(self, node: Node) -> None:
@@ -113,7 +113,7 @@ class RecorderNode(Node):
         self._worker = Worker("writer", self._write)
         self._subscribed = {topic: self._subscribe(topic) for topic in RECORDED}
         self._extra = ExtraTopics(self, s.extra_topics, self._take_extra, self._lost, IMAGE_QUEUE_DEPTH)
-        self._pacer = Pacer(self) if s.paced else None
+        self._reset_caller = ResetCaller(self) if s.paced else None
         serve(self, "recorder/start", partial(self._switch, True))
         serve(self, "recorder/stop", partial(self._switch, False))
         steady_timer(self, 0.1, self._look)
@@ -165,8 +165,8 @@ class RecorderNode(Node):
         self._heard.add(topic)
         if topic == OUTCOME:
             self._is_ready()
-            if self._pacer is not None:
-                self._pacer.heard(message)
+            if self._reset_caller is not None:
+                self._reset_caller.heard(message)
                 self._pace()
         self._enqueue(len(cdr), partial(self._recorder.take, message, self._ready))
 
@@ -199,8 +199,8 @@ class RecorderNode(Node):
 
     def _pace(self) -> None:
         wanted = self._recorder.recording and not self._recorder.target_reached
-        if self._pacer is not None and wanted and self._queue.bytes < CALM_BYTES and self._is_ready():
-            self._pacer.ask()
+        if self._reset_caller is not None and wanted and self._queue.bytes < CALM_BYTES and self._is_ready():
+            self._reset_caller.ask()
 
     def _switch(self, on: bool) -> str:
         def switch() -> None:

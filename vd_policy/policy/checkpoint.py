@@ -169,9 +169,9 @@ def load_metrics(path: str | Path) -> str | None:
 def load_manifest(path: str | Path) -> Manifest:
     """The manifest of a run, its own hash and the list of files checked; no other file is read."""
     path = Path(path)
-    if not path.is_dir():
-        raise Missing("run", str(path), "a run directory", "check the path")
     file = path / MANIFEST
+    if not file.is_file():
+        raise Missing("run", str(path), "a run directory", "check the path")
     data = read_bytes(file, MAX_BYTES[MANIFEST])
     manifest = _parse_json(data, file)
     digest = manifest.get("sha256")

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vd_policy.base.errors import BadInput, VdPolicyError
-from vd_policy.cli.arguments import number, whole
+from vd_policy.cli.arguments import number, path, whole
 from vd_policy.cli.result import Result
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the episode bags")
+    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="directory for the episode bags")
     parser.add_argument("--task", help="a name in config/tasks or a YAML file (reach, or the actor's)")
     parser.add_argument("--robot", help="a name in config/robots or a YAML file (j2n6s300, or the actor's)")
     parser.add_argument("--actor", metavar="RUN", help="run whose policy acts, its means with the noise (the expert)")
@@ -51,9 +50,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Result:
     from vd_policy.demos.demonstrator import DemonstrationSettings
+    from vd_policy.demos.destination import is_begun
     from vd_policy.graph.trained import task_and_robot
 
     args.task, args.robot = task_and_robot(args.actor, args.task, args.robot)
+    if args.resume and not is_begun(args.out):
+        raise BadInput("--resume", str(args.out), "a directory with a recording", "check --out, or leave out --resume")
     existing = next((name for name in ("append", "resume", "overwrite") if getattr(args, name)), "refuse")
     height, width = _image_size(args)
     settings = DemonstrationSettings(

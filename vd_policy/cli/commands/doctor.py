@@ -10,11 +10,12 @@ import argparse
 from pathlib import Path
 
 from vd_policy.base.errors import Missing
+from vd_policy.cli.arguments import path
 from vd_policy.cli.result import Result
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dir", type=Path, default=Path("."), metavar="DIR", help="where you want to record (.)")
+    parser.add_argument("--dir", type=path, default=Path("."), metavar="DIR", help="where you want to record (.)")
 
 
 def run(args: argparse.Namespace) -> Result:

@@ -8,12 +8,10 @@ given.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vd_policy.base.errors import BadInput
-from vd_policy.cli.arguments import whole
+from vd_policy.cli.arguments import check_writable, path, whole
 from vd_policy.cli.result import Result
 
 if TYPE_CHECKING:
@@ -34,13 +32,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=whole(8, 4096), metavar="PX",
                         help="rows of a baseline's images (the task's); a run has its own")  # fmt: skip
     parser.add_argument("--workers", type=whole(1, 256), default=1, metavar="K", help="processes (1)")
-    parser.add_argument("--video", type=Path, metavar="F.mp4", help=f"film the first {FILMED_EPISODES} starts")
-    parser.add_argument("--map", type=Path, metavar="F.png", help="draw where on the table it succeeds")
+    parser.add_argument("--video", type=path, metavar="F.mp4", help=f"film the first {FILMED_EPISODES} starts")
+    parser.add_argument("--map", type=path, metavar="F.png", help="draw where on the table it succeeds")
 
 
 def run(args: argparse.Namespace) -> Result:
-    _check_output("--video", args.video, ".mp4")
-    _check_output("--map", args.map, ".png")
+    check_writable("--video", args.video, ".mp4")
+    check_writable("--map", args.map, ".png")
     from vd_policy.base.progress import ProgressBar
     from vd_policy.experiments.evaluate import Request, carry_out
     from vd_policy.graph.trained import task_and_robot
@@ -70,14 +68,6 @@ def run(args: argparse.Namespace) -> Result:
     head = {"run": args.run, "task": args.task, "robot": args.robot, "acting": acting, "motion": args.motion,
             "image_height": size[0], "image_width": size[1]}  # fmt: skip
     return Result(ok=True, figures={**head, **evaluation.figures()}, text=text)
-
-
-def _check_output(option: str, path: Path | None, suffix: str) -> None:
-    if path is None:
-        return
-    parent = path.absolute().parent
-    if path.suffix != suffix or path.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise BadInput(option, str(path), f"a *{suffix} file in a directory that can be written", "choose another")
 
 
 def _acting(request: Request) -> str:

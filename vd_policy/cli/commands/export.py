@@ -7,27 +7,21 @@ action in units of the largest step; its metadata holds the manifest. Needs the 
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 
-from vd_policy.base.errors import BadInput
+from vd_policy.cli.arguments import check_writable, path
 from vd_policy.cli.result import Result
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory of a pruned or dense policy")
-    parser.add_argument("--onnx", type=Path, required=True, metavar="F.onnx", help="file to write")
+    parser.add_argument("run", type=path, metavar="RUN", help="run directory of a pruned or dense policy")
+    parser.add_argument("--onnx", type=path, required=True, metavar="F.onnx", help="file to write")
 
 
 def run(args: argparse.Namespace) -> Result:
     from vd_policy.policy.checkpoint import load_run
     from vd_policy.policy.export import export_onnx
 
-    parent = args.onnx.absolute().parent
-    if args.onnx.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise BadInput(
-            "--onnx", str(args.onnx), "a file in a directory that exists and can be written", "choose another"
-        )
+    check_writable("--onnx", args.onnx)
     done = export_onnx(load_run(args.run).policy, args.onnx)
     figures = {
         "run": args.run,

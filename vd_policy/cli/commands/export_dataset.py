@@ -7,15 +7,15 @@ minari.load_dataset(NAME).
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from vd_policy.cli.arguments import path
 from vd_policy.cli.result import Result
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", type=Path, metavar="DIR", help="directory of episode bags, or one bag")
+    parser.add_argument("directory", type=path, metavar="DIR", help="directory of episode bags, or one bag")
     parser.add_argument("--minari", required=True, metavar="NAME", help="name of the dataset, such as reach-v0")
-    parser.add_argument("--out", type=Path, required=True, metavar="ROOT", help="directory of Minari datasets")
+    parser.add_argument("--out", type=path, required=True, metavar="ROOT", help="directory of Minari datasets")
 
 
 def run(args: argparse.Namespace) -> Result:

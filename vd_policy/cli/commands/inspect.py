@@ -7,17 +7,18 @@ episode. Exit code 1 when something is wrong; each problem is named on a line of
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from vd_policy.cli.arguments import check_writable, path
 from vd_policy.cli.result import Result
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", type=Path, metavar="DIR", help="directory of episode bags, or one bag")
-    parser.add_argument("--sheet", type=Path, metavar="F.png", help="contact sheet: what the camera saw")
+    parser.add_argument("directory", type=path, metavar="DIR", help="directory of episode bags, or one bag")
+    parser.add_argument("--sheet", type=path, metavar="F.png", help="contact sheet: what the camera saw")
 
 
 def run(args: argparse.Namespace) -> Result:
+    check_writable("--sheet", args.sheet, ".png")
     from vd_policy.base.progress import ProgressBar
     from vd_policy.demos.inspect import inspect, table
 

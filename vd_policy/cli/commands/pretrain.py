@@ -8,25 +8,24 @@ crash the same command with --resume goes on exactly. Curves: metrics.csv in RUN
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from vd_policy.cli.arguments import whole
+from vd_policy.cli.arguments import path, whole
 from vd_policy.cli.result import Result
 
 METHODS = ("vd", "l2", "none")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dir", type=Path, metavar="DIR", help="directory of episode bags")
+    parser.add_argument("dir", type=path, metavar="DIR", help="directory of episode bags")
     parser.add_argument("--method", choices=METHODS, help="regulariser; its recipe of that name (vd)")
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run directory to write")
+    parser.add_argument("--out", type=path, required=True, metavar="RUN", help="run directory to write")
     parser.add_argument("--recipe", metavar="NAME", help="another recipe: a name in config/recipes, or a YAML file")
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="passes over the samples (the recipe's)")
     parser.add_argument("--select-every", type=whole(0), metavar="N",
                         help="measure success every N epochs and keep the best policy (0: keep the last)")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change any recipe setting")
-    parser.add_argument("--arrays", type=Path, metavar="PATH",
+    parser.add_argument("--arrays", type=path, metavar="PATH",
                         help="where the bags lie as arrays, for one if they are read-only (DIR/.dataset)")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN, exactly")
     parser.add_argument("--allow-changed", action="store_true", help="resume although data or settings are others")

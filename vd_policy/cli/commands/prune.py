@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vd_policy.base.errors import BadInput
-from vd_policy.cli.arguments import number
+from vd_policy.cli.arguments import number, path
 from vd_policy.cli.result import Result
 
 if TYPE_CHECKING:
@@ -22,20 +22,20 @@ THRESHOLD = 3.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory to prune; it is left as it is")
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run directory to write")
+    parser.add_argument("run", type=path, metavar="RUN", help="run directory to prune; it is left as it is")
+    parser.add_argument("--out", type=path, required=True, metavar="RUN", help="run directory to write")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--threshold", type=number(-8.0, 8.0), default=THRESHOLD, metavar="X",
                      help=f"largest log alpha that stays ({THRESHOLD:g})")  # fmt: skip
     how.add_argument("--density", type=number(0.0, 1.0), metavar="X", help="keep this share of the largest weights")
     how.add_argument(
-        "--like", type=Path, metavar="RUN", help="keep as many weights in each layer as this pruned run did"
+        "--like", type=path, metavar="RUN", help="keep as many weights in each layer as this pruned run did"
     )
     parser.add_argument(
-        "--explore-on", type=Path, metavar="DIR",
+        "--explore-on", type=path, metavar="DIR",
         help="demonstrations on which dropout's own uncertainty becomes the policy's standard deviation",
     )  # fmt: skip
-    parser.add_argument("--arrays", type=Path, metavar="PATH", help="where they lie as arrays (DIR/.dataset)")
+    parser.add_argument("--arrays", type=path, metavar="PATH", help="where they lie as arrays (DIR/.dataset)")
 
 
 def run(args: argparse.Namespace) -> Result:

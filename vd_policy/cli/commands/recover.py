@@ -6,14 +6,14 @@ The originals are only read. Exit code 1 when a recording held nothing to save.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from vd_policy.cli.arguments import path
 from vd_policy.cli.result import Result
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", type=Path, metavar="DIR", help="directory of episode bags, or one bag")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the new bags go (DIR/recovered)")
+    parser.add_argument("directory", type=path, metavar="DIR", help="directory of episode bags, or one bag")
+    parser.add_argument("--out", type=path, metavar="DIR", help="where the new bags go (DIR/recovered)")
 
 
 def run(args: argparse.Namespace) -> Result:

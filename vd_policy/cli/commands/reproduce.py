@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vd_policy.base.errors import BadInput
-from vd_policy.cli.arguments import number, whole
+from vd_policy.cli.arguments import number, path, whole
 from vd_policy.cli.result import Result
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ FIGURES = ("fig4", "fig5", "fig6", "fig7", "table1", "table1_grasp", "recipes")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("figure", choices=FIGURES, metavar="FIGURE", help=", ".join(FIGURES))
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of jobs and results")
+    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="directory of jobs and results")
     parser.add_argument("--scale", choices=("small", "paper"), default="small",
                         help="smaller images and fewer demonstrations and steps, or the paper's numbers (small)")
     parser.add_argument("--seeds", type=whole(1, 1000), default=5, metavar="N",

@@ -8,10 +8,9 @@ and so the result, do not depend on --workers. Curves: metrics.csv in the run, a
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vd_policy.cli.arguments import number, whole
+from vd_policy.cli.arguments import number, path, whole
 from vd_policy.cli.result import Result
 
 if TYPE_CHECKING:
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory to start from")
+    parser.add_argument("run", type=path, metavar="RUN", help="run directory to start from")
     parser.add_argument("--task", help="a name in config/tasks or a YAML file (the run's)")
     parser.add_argument("--robot", help="a name in config/robots or a YAML file (the run's)")
     parser.add_argument("--steps", type=whole(1), required=True, metavar="N", help="environment steps in all")
     parser.add_argument("--workers", type=whole(0, 256), default=1, metavar="K", help="rollout processes (1)")
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="run directory to write")
+    parser.add_argument("--out", type=path, required=True, metavar="OUT", help="run directory to write")
     parser.add_argument("--recipe", metavar="NAME", help="a name in config/recipes, or a YAML file "
                         "(trpo_<task> where there is one, else trpo_rate; the paper's: trpo)")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change any recipe setting")
@@ -42,7 +41,7 @@ def run(args: argparse.Namespace) -> Result:
     import torch
 
     from vd_policy.base.progress import ProgressBar
-    from vd_policy.graph.trained import task_and_robot
+    from vd_policy.graph.trained import task_and_robot, world
     from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes, recipe_of_rl
     from vd_policy.learning.train import train
     from vd_policy.policy.checkpoint import load_run
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> Result:
         policy = exploring(policy, args.initial_std)
     learner = build_learner(recipe, policy, seed=args.seed, version=start.manifest["weight_version"] + 1)
     begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": args.seed, "motion": args.motion,
-                  "initial_std": args.initial_std, **_world(args)}  # fmt: skip
+                  "initial_std": args.initial_std, **world(args.task, args.robot)}  # fmt: skip
     extra["seeds"] = {"train": args.seed}
     with _collector(args, start) as collector, ProgressBar("step", args.steps) as bar:
         figures = train(
@@ -67,17 +66,6 @@ def run(args: argparse.Namespace) -> Result:
             progress=lambda done, row: bar.reach(done, success=f"{row['rollout/success_rate']:.2f}"),
         )  # fmt: skip
     return Result(ok=True, figures={"run": args.out, "recipe": args.recipe, **figures}, text=_table(args, figures))
-
-
-def _world(args: argparse.Namespace) -> dict[str, Any]:
-    """Task and robot as they are found again from anywhere, and what the task's file says now."""
-    from vd_policy.base.resources import is_path
-    from vd_policy.base.settings import as_dict
-    from vd_policy.sim.tasks import load_task
-
-    names = {what: str(Path(name).resolve()) if is_path(name) else name
-             for what, name in (("task", args.task), ("robot", args.robot))}  # fmt: skip
-    return {**names, "task_settings": as_dict(load_task(args.task))}
 
 
 def _without_dropout(start: Run) -> tuple[Any, dict[str, Any]]:
