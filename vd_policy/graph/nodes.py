@@ -62,6 +62,7 @@ def added(name: str, options: Any) -> list[NodeSpec]:
 
 
 def _sim(o: SimOptions) -> list[NodeSpec]:
+    load_task(o.task), load_robot(o.robot)  # refused here, not by a node that has started
     return [NodeSpec("sim", {field.name: getattr(o, field.name) for field in dataclasses.fields(SimOptions)})]
 
 

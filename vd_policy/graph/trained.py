@@ -37,7 +37,8 @@ def task_and_robot(
         _check_is_there(run, config, learned)
     if task and _is_known(learned) and not allow_changed:
         if load_task(task).rules_name != load_task(learned).rules_name:
-            raise BadInput("task", task, f"{learned}, which {run} was trained on", "leave it out, or take another run")
+            raise BadInput("task", task, f"{learned}, which {run} was trained on",
+                           "leave it out; where it is meant, evaluate and train take --allow-changed")  # fmt: skip
     return task or (learned if _is_known(learned) else TASK), robot
 
 

@@ -32,7 +32,7 @@ def fisher_product(
     count = log_std.shape[0]
 
     def general(vector: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.func.jvp(outputs, (at,), (vector,))[1]  # type: ignore[return-value]
+        return torch.func.jvp(outputs, (at,), (vector,))[1]
 
     def product(vector: Tensor) -> Tensor:
         mean_change, log_std_change = (push or general)(vector)

@@ -74,8 +74,8 @@ def build_learner(recipe: Recipe, policy: GaussianPolicy, *, seed: int = 0, vers
     try:
         build = importlib.import_module(name).build
     except (ModuleNotFoundError, AttributeError):
-        raise BadInput("recipe method", recipe.method, "a module of vd_policy.learning with build(config, policy)",
-                       "use for example trpo") from None  # fmt: skip
+        raise BadInput("recipe method", recipe.method, "that of a recipe that learns from rollouts, trpo or one's own",
+                       "choose a recipe such as trpo_rate") from None  # fmt: skip
     return build(recipe.settings, policy, seed=seed, version=version)
 
 
