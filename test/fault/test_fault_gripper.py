@@ -181,7 +181,7 @@ def test_a_safety_node_without_a_hand_to_guard_refuses_to_start_as_if_it_had_one
 
 
 def test_a_gripper_node_that_is_started_again_in_the_middle_leaves_the_hand_closed(ros: RosGraph) -> None:
-    """FAULTS 40: it may hold something; and an outcome with an impossible stamp does not end it."""
+    """FAULTS 21: killed, too; it may hold something. And an outcome with an impossible stamp does not end it."""
     status, probe = ros.probe.diagnostics(), ros.probe
     heard, first = probe.listen(JointTrajectory, GRIPPER_COMMAND), ros.start("gripper")
     task = probe.publisher(DiagnosticArray, OUTCOME)
