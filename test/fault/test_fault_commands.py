@@ -70,6 +70,28 @@ def test_a_network_that_overflows_holds_and_latches(ros: Any, tmp_path: Path) ->
     assert [list(c.points[0].positions) for c in commands] == [ARM_HOME]
 
 
+def test_in_lockstep_too_and_the_answer_is_owed_until_the_latch_is_forgiven(ros: Any, tmp_path: Path) -> None:
+    """FAULTS 15: the diagnostics keep saying so; deactivate and activate decide once more."""
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+    from trajectory_msgs.msg import JointTrajectory
+
+    status, sim = ros.probe.diagnostics(), {"image_height": 16, "image_width": 16}
+    commands = ros.probe.listen(JointTrajectory, COMMAND)
+    ros.start("sim", **sim)
+    ros.start("policy", run=saved(tmp_path / "run", overflowing_policy()), lockstep=True)
+    change = ros.probe.node.create_client(ChangeState, "policy/change_state")
+    for repeats in (3, 9):
+        ros.wait_for(lambda: _with(status("policy"), "latched"), "the policy to latch")
+        ros.wait_for(lambda least=repeats: int(status("sim")["repeats"]) >= least, "a simulator that still waits")
+        assert status("policy")["message"].startswith("latched") and status("policy")["level"] == "2"
+        for number in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+            answer = change.call_async(ChangeState.Request(transition=Transition(id=number)))
+            ros.wait_for(answer.done, f"transition {number}")
+            assert answer.result().success
+    assert not commands
+
+
 def test_a_target_beyond_a_limit_is_clamped_named_and_latched_after_n_in_a_row() -> None:
     """FAULTS 16: per-step, joint and speed limit."""
     arm = Arm(clamps_to_latch=3)

@@ -13,8 +13,10 @@ from commander import HOME, SPEC
 
 from vd_policy.base.errors import VdPolicyError
 from vd_policy.demos.bag import bag_paths, read_episode, unfinished_paths
-from vd_policy.demos.factory import RosbagsFactory, to_cdr
+from vd_policy.demos.factory import RosbagsFactory, from_cdr, to_cdr
 from vd_policy.demos.info import EpisodeInfo
+from vd_policy.demos.reader import open_bag
+from vd_policy.messages.header import header
 from vd_policy.messages.images import encode_color, encode_depth
 from vd_policy.messages.joints import encode_joints
 from vd_policy.messages.outcome import Outcome, encode_outcome
@@ -22,7 +24,7 @@ from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, EXPERT_ACTION, JOIN
 from vd_policy.messages.trajectory import answering, encode_trajectory
 from vd_policy.nodes.byte_queue import ByteQueue
 from vd_policy.nodes.episodes import EpisodeRecorder
-from vd_policy.nodes.raw import Raw, raw_message
+from vd_policy.nodes.raw import TRANSFORMS, Raw, raw_message, stamp_in_front
 
 PERIOD_NS = 1_100_000_000
 
@@ -267,3 +269,52 @@ def test_a_full_queue_refuses_what_is_new_and_keeps_its_order() -> None:
     while action := queue.get():
         action()
     assert done == ["first", "second"] and queue.bytes == 0
+
+
+def extra(message: Any, kind: str, topic: str, received_ns: int = 5, *, latched: bool = False) -> Raw:
+    """A message of a topic outside the table, as the node hands it over."""
+    cdr = bytes(to_cdr(message))
+    return Raw(topic, 0 if latched else stamp_in_front(cdr), cdr, received_ns, kind, latched)
+
+
+def test_a_topic_on_another_clock_is_recorded_as_it_comes_and_does_not_pile_up(tmp_path: Path) -> None:
+    """A driver's wall clock, or /diagnostics, beside a simulator whose time begins at 1 s."""
+    recorder, sent, wall = EpisodeRecorder(tmp_path, INFO), 0, 1_780_000_000_000_000_000
+    for number in range(3):
+        for step in episode(number):
+            for message in step:
+                recorder.take(message)
+            kind, now = "diagnostic_msgs/msg/DiagnosticArray", wall + sent
+            array = FACTORY.make(kind, header=header(FACTORY, now, "x"), status=[])
+            recorder.take(extra(array, kind, "/diagnostics", now))
+            sent += 1
+    held = len(recorder._held)
+    recorder.stop()
+    counts = []
+    for path in bag_paths(tmp_path):
+        with open_bag(path) as bag:
+            counts.append(bag.counts["/diagnostics"])
+    assert counts == [3, 3, 3], "what comes between two episodes belongs to none"
+    assert recorder.counts["other clock"] == 9 and held <= 1
+
+
+def test_every_transform_that_holds_begins_each_bag_whoever_published_it(tmp_path: Path) -> None:
+    def transforms(*children: str) -> Raw:
+        kind = "geometry_msgs/msg/"
+        zero = FACTORY.make(f"{kind}Vector3", x=0.0, y=0.0, z=0.0)
+        turn = FACTORY.make(f"{kind}Quaternion", x=0.0, y=0.0, z=0.0, w=1.0)
+        each = [FACTORY.make(f"{kind}TransformStamped", header=header(FACTORY, 1, "base"), child_frame_id=child,
+                             transform=FACTORY.make(f"{kind}Transform", translation=zero, rotation=turn))
+                for child in children]  # fmt: skip
+        message = FACTORY.make(TRANSFORMS, transforms=each)
+        return extra(message, TRANSFORMS, "/tf_static", latched=True)
+
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    for told in (transforms("camera"), transforms("wrist"), transforms("wrist", "hand")):
+        recorder.take(told)
+    recorded(recorder, episode(0), episode(1))
+    recorder.stop()
+    for path in bag_paths(tmp_path):
+        with open_bag(path) as bag:
+            found = [from_cdr(m.cdr, TRANSFORMS).transforms for m in bag.messages({"/tf_static"})]
+        assert [[t.child_frame_id for t in each] for each in found] == [["camera"], ["wrist", "hand"]]

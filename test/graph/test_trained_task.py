@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vd_policy.graph.trained import task_and_robot
 from vd_policy.learning.pretrain import pretrain
 from vd_policy.learning.recipe import recipe_of_rl
 from vd_policy.policy.checkpoint import load_run, save_run
+from vd_policy.sim.tasks import changes_of, load_task
 
 
 def run_of(folder: Path, **config: Any) -> str:
@@ -128,6 +130,22 @@ def test_a_run_improved_on_a_task_file_that_is_gone_is_not_measured_in_the_stock
     assert task_and_robot(run, allow_changed=True) == ("reach", "gen3_6dof")
     Path(gone).write_text("extends: reach\nhorizon: 7\n")
     assert task_and_robot(run) == (gone, "gen3_6dof")
+    other = run_of(tmp_path / "other", task="grasp", train={"task": str(tmp_path / "nowhere.yaml")})
+    with pytest.raises(BadInput, match="task is 'reach'; allowed: grasp"):
+        task_and_robot(other, "reach")
+    assert task_and_robot(other, allow_changed=True)[0] == "grasp"
+
+
+def test_a_task_file_with_a_name_of_its_own_is_as_one_of_the_stock_name(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: grasp\ntask: mine\nrules: grasp\nhorizon: 9\n")
+    settings = load_task(str(file))
+    assert changes_of(settings) == "horizon 9, task mine"
+    assert changes_of(replace(load_task("grasp"), rules="grasp")) == "", "said, not changed"
+    run = run_of(tmp_path / "run", task="mine", task_changes=changes_of(settings))
+    with pytest.raises(BadInput, match="mine with horizon 9"):
+        task_and_robot(run)
+    assert task_and_robot(run, str(file))[0] == str(file)
 
 
 def test_a_training_on_a_task_file_is_not_resumed_on_another_content(

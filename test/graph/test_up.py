@@ -200,11 +200,16 @@ def test_a_recording_that_is_added_to_has_other_cups(tmp_path: Path) -> None:
     [
         ({"image_height": 24, "image_width": 24}, "image size is '24x24'; allowed: 16x16, as "),
         ({"image_height": 16, "image_width": 16, "task": "grasp"}, "task is 'grasp'; allowed: reach, as "),
+        ({"image_height": 16, "image_width": 16, "task": "{}/short.yaml"}, "'reach with horizon 9'; allowed: reach"),
+        ({"image_height": 16, "image_width": 16, "task": "{}/one.yaml"}, "horizon of reach is 1; allowed: at least 2"),
     ],
 )
 def test_episodes_that_no_dataset_would_mix_are_not_recorded_beside_others(
     options: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "short.yaml").write_text("extends: reach\nhorizon: 9\n")
+    (tmp_path / "one.yaml").write_text("extends: reach\nhorizon: 1\n")
+    options = {key: str(value).format(tmp_path) if key == "task" else value for key, value in options.items()}
     demonstrate(DemonstrationSettings(image_height=16), 3, tmp_path)
     assert graph("demonstrate", DemonstrateOptions(out=str(tmp_path), image_height=16, image_width=16))
     with pytest.raises(BadInput, match=said):

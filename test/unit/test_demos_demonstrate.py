@@ -139,7 +139,7 @@ def test_two_commands_do_not_record_in_one_directory_at_once(thirty, tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"image_width": 16}, "image_width is 16; allowed: 20"), ({"task": "grasp"}, "grasp j2n6s300")],
+    [({"image_width": 16}, "image size is '16x16'; allowed: 16x20"), ({"task": "grasp"}, "'grasp'; allowed: reach")],
 )
 def test_pairs_that_no_dataset_would_mix_are_not_appended(thirty, tmp_path, changes, said):
     out = tmp_path / "appended"

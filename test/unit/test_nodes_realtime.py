@@ -158,3 +158,14 @@ def test_a_task_without_a_grasp_has_no_hand() -> None:
     clocked = Clocked("reach")
     assert not clocked.world.grip(HAND.closed_rad) and len(clocked.world.fingers_rad) == 0
     assert clocked.period().reason == ""
+
+
+def test_the_arm_stops_at_its_joint_limits_whoever_commands_the_controller() -> None:
+    clocked = Clocked("reach")
+    beyond = np.array(ROBOT.home_rad)
+    beyond[1] = ROBOT.upper_rad[1] + 1.0
+    assert clocked.world.follow(beyond)
+    for _ in range(2000):
+        clocked.world.advance(TICK_S)
+        clocked.world._judged_q = clocked.world.q  # as if a decision were over after each tick
+    assert clocked.world.q[1] <= ROBOT.upper_rad[1]

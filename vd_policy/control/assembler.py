@@ -63,11 +63,14 @@ class ObservationAssembler:
 
     def add(self, kind: str, stamp_ns: int, value: Any, received_s: float,
             clock_ns: int | None = None) -> Assembled | None:  # fmt: skip
-        """Take one sample; the observation it completes, if any.
+        """`admit` and `take` one sample; the observation it completes, if any."""
+        return self.take(kind, stamp_ns, value, received_s) if self.admit(kind, stamp_ns, clock_ns) else None
+
+    def admit(self, kind: str, stamp_ns: int, clock_ns: int | None = None) -> bool:
+        """Whether a sample of this stamp may be taken.
 
         A stamp of zero or of another clock is refused and counted in `refused`; `refusals` says why until a good sample
-        of that kind comes. A stamp before the last of its kind resets the buffers and is counted in `jumps`. A repeated
-        stamp replaces its sample and completes nothing twice.
+        of that kind comes. A stamp before the last of its kind resets the buffers and is counted in `jumps`.
         """
         wrong = self._guards[kind].check(stamp_ns, clock_ns)
         self.refusals.pop(kind, None)
@@ -78,7 +81,14 @@ class ObservationAssembler:
         elif wrong:
             self.refused[kind] += 1
             self.refusals[kind] = wrong
-            return None
+            return False
+        return True
+
+    def take(self, kind: str, stamp_ns: int, value: Any, received_s: float) -> Assembled | None:
+        """Take a sample that was admitted; the observation it completes, if any.
+
+        A repeated stamp replaces its sample and completes nothing twice.
+        """
         self._remember(kind, _Sample(stamp_ns, value, received_s))
         return self._complete()
 

@@ -11,17 +11,19 @@ import numpy as np
 
 from vd_policy.arm.expert import ExpertSettings
 from vd_policy.arm.hand import hand_of
+from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.settings import setting
 from vd_policy.demos.episode_report import EpisodeReport
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import custom_data
+from vd_policy.demos.recording import MIN_STEPS
 from vd_policy.demos.steps import StepWriter
 from vd_policy.demos.storage import episode_name
 from vd_policy.demos.writer import EpisodeWriter
 from vd_policy.messages.outcome import Outcome, outcome_of
 from vd_policy.sim.env import ArmEnv
-from vd_policy.sim.tasks import changes_of, load_task
+from vd_policy.sim.tasks import TaskSettings, changes_of, load_task
 
 if TYPE_CHECKING:
     from vd_policy.demos.dagger import ActingPolicy
@@ -54,9 +56,16 @@ class DemonstrationSettings:
     def whole(self) -> DemonstrationSettings:
         """The same with the task's image size and noise where none were asked for."""
         task = load_task(self.task)
+        check_horizon(task)
         height, width = task.image(self.image_height, self.image_width)
         noise = task.noise_rad if self.noise_std_rad is None else self.noise_std_rad
         return replace(self, image_height=height, image_width=width, noise_std_rad=noise)
+
+
+def check_horizon(task: TaskSettings) -> None:
+    """Refuse a task of whose episodes none is a demonstration: `BadInput`."""
+    if task.horizon < MIN_STEPS:
+        raise BadInput(f"horizon of {task.task}", task.horizon, f"at least {MIN_STEPS} in a demonstration", "raise it")
 
 
 class Demonstrator:

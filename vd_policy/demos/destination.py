@@ -22,7 +22,7 @@ from vd_policy.demos.episode_report import recorded
 from vd_policy.demos.reader import UnusableEpisode
 from vd_policy.demos.recording import read_recording
 from vd_policy.demos.storage import episode_name, episode_paths, next_index, unfinished_paths
-from vd_policy.sim.tasks import load_task
+from vd_policy.sim.tasks import TaskSettings, changes_of, load_task
 
 SETTINGS_FILE = "demonstration.json"
 APPENDED, FIRST = "appended", "first"
@@ -62,12 +62,12 @@ def is_begun(out: Path) -> bool:
     return out.is_dir() and (next_index(out) > 0 or _noted(out) is not None)
 
 
-def check_mixes(out: Path, task: str, robot: str, image_size: tuple[int, int]) -> None:
+def check_mixes(out: Path, task: TaskSettings, robot: str, image_size: tuple[int, int]) -> None:
     """Refuse to add episodes to a directory whose own no dataset would mix with them; an empty one takes any.
 
     Args:
         out: the directory.
-        task, robot, image_size: names, and rows and columns, of what will be recorded.
+        task, robot, image_size: the task, the robot's name, and rows and columns of what will be recorded.
 
     Raises:
         BadInput: its first episode is of another task or robot, or has images of another size.
@@ -79,14 +79,18 @@ def check_mixes(out: Path, task: str, robot: str, image_size: tuple[int, int]) -
         recording = read_recording(first)
     except UnusableEpisode:  # which no dataset uses
         return
-    theirs = {"task": recording.info.task, "robot": recording.info.robot}
-    mine = {"task": task, "robot": robot}
-    if recording.rgb:
-        theirs["image size"] = "{}x{}".format(*next(iter(recording.rgb.values())).shape[:2])
-        mine["image size"] = "{}x{}".format(*image_size)
+    info, pictures = recording.info, list(recording.rgb.values())
+    there = {"task": _described(info.task, info.task_changes), "robot": info.robot}
+    mine = {"task": _described(task.task, changes_of(task)), "robot": robot}
+    if pictures:
+        there["image size"], mine["image size"] = ("{}x{}".format(*s) for s in (pictures[0].shape[:2], image_size))
     for what, value in mine.items():
-        if theirs[what] != value:
-            raise BadInput(what, value, f"{theirs[what]}, as {out} holds", "record in another directory")
+        if there[what] != value:
+            raise BadInput(what, value, f"{there[what]}, as {out} holds", "record in another directory")
+
+
+def _described(task: str, changes: str) -> str:
+    return f"{task} with {changes}" if changes else task
 
 
 def remove_beyond(out: Path, last: int) -> None:
@@ -102,6 +106,8 @@ def _prepared(out: Path, mine: dict[str, Any], existing: str) -> int:
         raise BadInput("--out", str(out), "a directory without episodes",
                        "choose another one, or pass --append, --resume or --overwrite")  # fmt: skip
     if there and existing == "append":
+        size = mine["image_height"], mine["image_width"]
+        check_mixes(out, load_task(mine["task"]), load_robot(mine["robot"]).name, size)
         _note_appended(out, mine, there)
         return there
     first = _resumed(out, mine) if there and existing == "resume" else 0
@@ -126,26 +132,9 @@ def _noted(out: Path) -> dict[str, Any] | None:
 
 
 def _note_appended(out: Path, mine: dict[str, Any], first: int) -> None:
-    """Remember what is added from episode `first` on; refuse pairs that no dataset would mix."""
-    theirs = _noted(out)
-    if theirs is None:
-        return
-    for key in ("image_height", "image_width"):
-        if theirs.get(key, mine[key]) != mine[key]:
-            raise BadInput(f"--append: {key}", mine[key], f"{theirs[key]}, as {out} holds",
-                           "record in another directory, or with --image-size as before")  # fmt: skip
-    if _names(theirs) != _names(mine):
-        raise BadInput("--append", " ".join(_names(mine)), f"{' '.join(_names(theirs))}, as {out} holds",
-                       "record in another directory")  # fmt: skip
-    write_json(out / SETTINGS_FILE, {**theirs, APPENDED: [*theirs.get(APPENDED, []), {FIRST: first, **mine}]})
-
-
-def _names(settings: dict[str, Any]) -> tuple[str, str]:
-    """Task and robot, whether they were given by name or as files; as they were given where that is gone."""
-    try:
-        return load_task(settings["task"]).task, load_robot(settings["robot"]).name
-    except (BadInput, KeyError):
-        return str(settings.get("task")), str(settings.get("robot"))
+    """Remember what is added from episode `first` on, where the directory says what it began with."""
+    if (theirs := _noted(out)) is not None:
+        write_json(out / SETTINGS_FILE, {**theirs, APPENDED: [*theirs.get(APPENDED, []), {FIRST: first, **mine}]})
 
 
 def _resumed(out: Path, mine: dict[str, Any]) -> int:

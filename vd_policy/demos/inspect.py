@@ -87,6 +87,7 @@ class Inspection:
             "successes": sum(e.outcome == "success" for e in self.episodes),
             "bytes": sum(e.bytes_on_disk for e in self.episodes),
             "problems": self.all_problems,
+            "notes": self.notes,
             "per_episode": [asdict(e) for e in self.episodes],
         }
 

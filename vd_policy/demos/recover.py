@@ -135,9 +135,12 @@ def _salvage(source: Path, symptom: str, out: Path, family: EpisodeInfo | None) 
 def _why_nothing(bag: Path, files: list[Path]) -> str:
     if files:
         return "no complete message"
-    if list(storage_files(bag)):
-        return "sqlite3 keeps nothing of an open recording"
-    return "it ended before anything was written"
+    kinds = {file.suffix for file in storage_files(bag)}
+    if not kinds:
+        return "it ended before anything was written, and may be deleted"
+    if kinds == {".db3"}:
+        return "sqlite3 keeps nothing of an open recording; if it was closed, `ros2 bag reindex` may read it"
+    return "only MCAP files that are not compressed as a whole are salvaged; `ros2 bag reindex` may read it"
 
 
 def _written_name(topic: str) -> str:
@@ -249,7 +252,7 @@ def describe(salvages: list[Salvage]) -> str:
     """For people: a line a recording."""
     lines = []
     for s in salvages:
-        what = f"{s.messages} messages, {s.steps} steps -> {s.target}" if s.target else "nothing to save; delete it"
+        what = f"{s.messages} messages, {s.steps} steps -> {s.target}" if s.target else "nothing to save"
         dropped = f"; left out, of unknown type: {', '.join(s.topics_dropped)}" if s.topics_dropped else ""
         lines.append(f"{s.source.name}: {s.symptom}: {what}{dropped}")
     return "\n".join(lines) or "nothing to recover"

@@ -14,13 +14,12 @@ from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import Seeds
 from vd_policy.control.latch import default_path
-from vd_policy.demos.destination import check_mixes
 from vd_policy.demos.storage import next_index
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, options_of
 from vd_policy.graph.process import NodeSpec
 from vd_policy.graph.trained import task_and_robot
 from vd_policy.messages.topics import EXPERT_ACTION, GRIPPER_COMMAND, GRIPPER_TRAJECTORY
-from vd_policy.sim.tasks import grips, load_task
+from vd_policy.sim.tasks import TaskSettings, grips, load_task
 
 PATIENCE = 2.0
 """In real time the expert commands once a decision period; the safety node waits this many of them."""
@@ -68,8 +67,7 @@ def _sim(o: SimOptions) -> list[NodeSpec]:
 
 def _demonstrate(o: DemonstrateOptions) -> list[NodeSpec]:
     task = load_task(o.task)
-    image_size = task.image(o.image_height or None, o.image_width or None)
-    check_mixes(Path(o.out), task.task, load_robot(o.robot).name, image_size)
+    _check_recordable(o, task)
     noise_rad = task.noise_rad if o.noise is None else o.noise
     expert = {"task": o.task, "robot": o.robot, "rule": o.rule, "noise_std_rad": noise_rad, "clip_noise": o.clip_noise,
               "lockstep": _lockstep(o)}  # fmt: skip
@@ -79,6 +77,16 @@ def _demonstrate(o: DemonstrateOptions) -> list[NodeSpec]:
     recorder = _recorder(o, o.out, samples=o.samples, expert_rule=o.rule, expert_noise_rad=noise_rad,
                          needed=(EXPERT_ACTION, *_hand_topics(o)))  # fmt: skip
     return [NodeSpec("expert", expert), *_gripper(o, _lockstep(o)), safety, recorder]
+
+
+def _check_recordable(o: DemonstrateOptions, task: TaskSettings) -> None:
+    """Refuse to record what no dataset would use, or mix with what is there."""
+    from vd_policy.demos.demonstrator import check_horizon  # not at the top: they bring what reads bags
+    from vd_policy.demos.destination import check_mixes
+
+    check_horizon(task)
+    image_size = task.image(o.image_height or None, o.image_width or None)
+    check_mixes(Path(o.out).expanduser(), task, load_robot(o.robot).name, image_size)
 
 
 def _deploy(o: DeployOptions) -> list[NodeSpec]:

@@ -32,14 +32,14 @@ def task_and_robot(
             the run was trained on a task file of its own, which is not there.
     """
     config = {} if run is None else _config(Path(run))
-    learned, robot = _learned_task(config), robot or _learned_robot(config)
-    if not task and not allow_changed and learned:
-        _check_is_there(run, config, learned)
-    if task and _is_known(learned) and not allow_changed:
-        if load_task(task).rules_name != load_task(learned).rules_name:
-            raise BadInput("task", task, f"{learned}, which {run} was trained on",
-                           "leave it out; where it is meant, evaluate and train take --allow-changed")  # fmt: skip
-    return task or (learned if _is_known(learned) else TASK), robot
+    history = [name for name in (_of_training(config, "task"), str(config.get("task") or "")) if name]
+    if history and not task and not allow_changed:
+        _check_is_there(run, config, history[0])
+    known = next((name for name in history if _is_known(name)), "")
+    if task and known and not allow_changed and load_task(task).rules_name != load_task(known).rules_name:
+        raise BadInput("task", task, f"{known}, which {run} was trained on",
+                       "leave it out; where it is meant, evaluate and train take --allow-changed")  # fmt: skip
+    return task or known or TASK, robot or _of_training(config, "robot") or str(config.get("robot") or ROBOT)
 
 
 def world(task: str, robot: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def world(task: str, robot: str) -> dict[str, Any]:
 
 
 def _check_is_there(run: str | Path | None, config: Mapping[str, Any], learned: str) -> None:
-    """Refuse to take the stock task for one that a run learned from a file."""
+    """Refuse to take the stock task for one that a run learned from a file; demonstrations may come from elsewhere."""
     changes = config.get("task_changes") if learned == config.get("task") else None
     if changes or (learned != config.get("task") and not _is_known(learned)):
         file = f"{learned} with {changes}" if changes else learned
@@ -63,22 +63,11 @@ def _config(run: Path) -> dict[str, Any]:
     return load_yaml(run / CONFIG)
 
 
-def _learned_task(config: Mapping[str, Any]) -> str:
-    """The last task of a run's history: of RL, else of its demonstrations, which may come from elsewhere."""
-    return _of_training(config, "task") or str(config.get("task") or "")
-
-
-def _learned_robot(config: Mapping[str, Any]) -> str:
-    return _of_training(config, "robot") or str(config.get("robot") or ROBOT)
-
-
 def _of_training(config: Mapping[str, Any], name: str) -> str:
     return str((config.get("train") or {}).get(name) or "")
 
 
 def _is_known(task: str) -> bool:
-    if not task:
-        return False
     try:
         load_task(task)
     except BadInput:

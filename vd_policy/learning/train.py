@@ -18,6 +18,8 @@ from vd_policy.learning.states import prefixed, under
 from vd_policy.policy.checkpoint import Run, load_metrics, load_training, save_run
 
 CHECKPOINT_ITERATIONS = 10
+NOTED_LATER = ("task", "robot", "task_settings")
+"""What trainings were begun with that older ones do not say."""
 REPORTED_ITERATIONS = 10
 """The result's rollout figures are means over this many last iterations."""
 
@@ -64,7 +66,9 @@ class Training:
         """
         check_free(self.out, resume=True)
         state = load_training(self.out)
-        check_unchanged(state["begun_with"], self.begun_with, allow_changed)
+        before = state["begun_with"]
+        now = {name: value for name, value in self.begun_with.items() if name in before or name not in NOTED_LATER}
+        check_unchanged(before, now, allow_changed)
         self.learner.load_state_dict(under("learner", state))
         self.collector.next_episode = state["next_episode"]
         self.rl_steps = state["rl_steps"]

@@ -88,6 +88,8 @@ class LockstepActing(Acting):
             return
         if self._open is not None:
             self._respond()
+        if not self.may_act():
+            return  # latched just now, and said so
         if self._must_wait():
             self._diagnostics.state(OK, "waiting for the learner's weights")
             return
@@ -106,6 +108,9 @@ class LockstepActing(Acting):
             return
         self._acting, self._open = True, None
         decided = None if outcome.terminated or outcome.truncated else self.decide(whole)
+        if self.latched:
+            self._open = whole  # still owed, once this is forgiven
+            return
         choice, self._answer = decided or (None, None)
         if self._rollouts is not None:
             self._collect(whole, choice)

@@ -69,7 +69,7 @@ class RealTimeActing(Acting):
         if problem:
             self.hold()
             self._diagnostics.state(WARN if problem == WAITING else ERROR, problem)
-        elif self._acting:
+        elif self._acting and self.may_act():
             self._diagnostics.state(OK, "acting")
 
     def figures(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from vd_policy.nodes.ros import steady_timer
 
-_NUMBER = re.compile(r"(?<=\s)\d+(\.\d+)?(?=\s)")
+_NUMBER = re.compile(r"(?<=\s)\d+(\.\d+)?(?=%?\s)")
 """A word that is a number; those in names stay."""
 OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
 

@@ -28,6 +28,8 @@ from vd_policy.nodes.raw import Latched, Raw, write
 
 OBSERVED = (JOINT_STATES, COLOR, DEPTH)
 ANSWERS = (COMMAND, TRAJECTORY, EXPERT_ACTION)
+OTHER_CLOCK_NS = 60 * 1_000_000_000
+"""Two stamps farther apart than this are not of one clock: no episode lasts so long between two messages."""
 HELD_BYTES = 256e6
 """Messages ahead of their outcome that are kept: 4 s of four RGBD cameras at 256x256 and 30 Hz."""
 HELD_IDLE_BYTES = 64e6
@@ -183,7 +185,8 @@ class EpisodeRecorder:
         self._open.steps[message.stamp_ns] = outcome
         self._open.write(message)
         if outcome.step == 0:
-            self._hold_only([m for m in self._held if m.stamp_ns >= message.stamp_ns])
+            latest_ns = message.stamp_ns + OTHER_CLOCK_NS
+            self._hold_only([m for m in self._held if message.stamp_ns <= m.stamp_ns <= latest_ns])
         self._release()
         if outcome.last:
             self._finish()
@@ -210,12 +213,22 @@ class EpisodeRecorder:
         return True
 
     def _place(self, message: Raw) -> None:
+        if message.topic not in RECORDED and self._is_of_another_clock(message.stamp_ns):
+            self.counts["other clock"] += 1
+            message = message._replace(stamp_ns=0)  # it belongs to now, as what has no header
         for episode in (self._ending, self._open):
             if episode is not None and episode.steps and message.stamp_ns <= episode.last_stamp_ns:
                 if message.stamp_ns == 0 or message.stamp_ns >= min(episode.steps):
                     self.counts["repeats"] += not episode.write(message)
                 return
         self._hold(message)
+
+    def _is_of_another_clock(self, stamp_ns: int) -> bool:
+        """A stamp so far from those of the episode that it is of other time: a driver's, beside a simulator's."""
+        episode = self._open or self._ending
+        if episode is None or not episode.steps or stamp_ns == 0:
+            return False
+        return abs(stamp_ns - episode.last_stamp_ns) > OTHER_CLOCK_NS
 
     def _hold(self, message: Raw) -> None:
         self._held.append(message)

@@ -88,6 +88,7 @@ class Observer:
         self.watch = InputWatch(settings, kinds)
         self.q: tuple[np.ndarray, int] | None = None
         self._unreadable: dict[str, str] = {}
+        self._jump = ""
         self._whole_ns = 0
         self._reader, self._filter = driver_for(spec, settings).reader(), filter_for(settings)
         decoders = {"rgb": self._color, "depth": self._depth, "q": self._reader.read, "outcome": decode_outcome}
@@ -104,6 +105,8 @@ class Observer:
             return f"{self._node.resolve_topic_name(TOPIC_OF[kind])}: {reason}"
         problem = self.watch.problem(now_s)
         kind = problem.split(":")[0]
+        if kind == "q" and self._jump:  # they come, and none of them can be
+            return f"{self._node.resolve_topic_name(JOINT_STATES)}: {self._jump}"
         if kind in TOPIC_OF and "nothing" in problem:
             return f"{self._describe(kind)}:{problem.removeprefix(f'{kind}:')}"
         return problem
@@ -126,24 +129,24 @@ class Observer:
         self._assemble(kind, stamp, value, now_s)
 
     def _is_impossible(self, q: np.ndarray, stamp: int) -> bool:
-        """A sample that the arm cannot have come to; NaN goes on to the watch, which names it."""
-        if self._filter is None or not np.isfinite(q).all() or not self._filter.check(q, stamp / 1e9):
-            return False
-        self.watch.rejected["joint jump"] += 1
-        return True
+        """Whether the arm cannot have come to a sample; NaN goes on to the watch, which names it."""
+        self._jump = self._filter.check(q, stamp / 1e9) if self._filter is not None and np.isfinite(q).all() else ""
+        if self._jump:
+            self.watch.rejected["joint jump"] += 1
+        return bool(self._jump)
 
     def _assemble(self, kind: str, stamp: int, value: Any, now_s: float) -> None:
-        if kind == "q" and self._is_impossible(value, stamp):
-            return
         jumps = self.assembler.jumps
         clock_ns = None if self._settings.lockstep else self._node.get_clock().now().nanoseconds
-        whole = self.assembler.add(kind, stamp, value, now_s, clock_ns)
-        if kind in self.assembler.refusals:
+        if not self.assembler.admit(kind, stamp, clock_ns):
             return
         if self.assembler.jumps > jumps:
             self.watch.reset()
             if self._filter is not None:
                 self._filter.reset()
+        if kind == "q" and self._is_impossible(value, stamp):
+            return
+        whole = self.assembler.take(kind, stamp, value, now_s)
         if kind == "q" and np.isfinite(value).all():
             self.q = (value, stamp)
         self.watch.seen(kind, now_s)

@@ -7,9 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from vd_policy.demos.factory import from_cdr
 from vd_policy.demos.writer import EpisodeWriter
 from vd_policy.messages.topics import TOPICS, TRAJECTORY
 from vd_policy.messages.trajectory import split_sender
+
+TRANSFORMS = "tf2_msgs/msg/TFMessage"
 
 
 class Raw(NamedTuple):
@@ -57,16 +60,29 @@ def write(writer: EpisodeWriter, message: Raw) -> None:
 
 
 class Latched:
-    """The last message of every latched topic, so that each bag can begin with them."""
+    """What still holds of every latched topic, so that each bag can begin with it.
+
+    The last message; of transforms, which several nodes may publish, each that no later one is about.
+    """
 
     def __init__(self) -> None:
-        self._last: dict[str, Raw] = {}
+        self._kept: dict[str, list[Raw]] = {}
 
     def hear(self, message: Raw) -> None:
         if message.latched:
-            self._last[message.topic] = message
+            told = _frames(message)
+            kept = [m for m in self._kept.get(message.topic, []) if not _frames(m) <= told]
+            self._kept[message.topic] = [*kept, message]
 
     def repeat(self, writer: EpisodeWriter, received_ns: int) -> None:
         """Write what still holds as if it came at this time."""
-        for message in self._last.values():
-            write(writer, message._replace(received_ns=received_ns))
+        for messages in self._kept.values():
+            for message in messages:
+                write(writer, message._replace(received_ns=received_ns))
+
+
+def _frames(message: Raw) -> frozenset[str]:
+    """The frames that a message of transforms is about; of any other type the topic alone."""
+    if message.type_name != TRANSFORMS:
+        return frozenset()
+    return frozenset(t.child_frame_id for t in from_cdr(message.cdr, TRANSFORMS).transforms)

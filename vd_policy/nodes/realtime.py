@@ -51,7 +51,8 @@ class RealTime:
         """Take a new target (J,) [rad]; False while the arm drives home or the episode is over."""
         if self.homing or self.outcome.last:
             return False
-        self._target = np.array(positions, dtype=np.float64)
+        robot = self._env.robot
+        self._target = np.clip(np.asarray(positions, dtype=np.float64), robot.lower_rad, robot.upper_rad)
         return True
 
     def grip(self, positions: np.ndarray) -> bool:

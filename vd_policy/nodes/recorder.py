@@ -24,7 +24,18 @@ from vd_policy.base.settings import setting
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.storage import check_space
 from vd_policy.messages.outcome import decode_outcome
-from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, JOINT_STATES, OUTCOME, RECORDED, TOPICS, TRAJECTORY
+from vd_policy.messages.topics import (
+    COLOR,
+    COMMAND,
+    DEPTH,
+    GRIPPER_COMMAND,
+    GRIPPER_TRAJECTORY,
+    JOINT_STATES,
+    OUTCOME,
+    RECORDED,
+    TOPICS,
+    TRAJECTORY,
+)
 from vd_policy.nodes.byte_queue import ByteQueue
 from vd_policy.nodes.diagnostics import OK, WARN, Diagnostics
 from vd_policy.nodes.episodes import EpisodeRecorder
@@ -36,6 +47,8 @@ from vd_policy.nodes.session import SessionRecorder
 from vd_policy.nodes.worker import Worker
 from vd_policy.sim.tasks import changes_of, load_task
 
+MAY_BE_SILENT = {GRIPPER_COMMAND, GRIPPER_TRAJECTORY}
+"""A gripper node that comes up in the middle of an episode says nothing before the next."""
 NEEDED = (JOINT_STATES, COLOR, DEPTH, OUTCOME, COMMAND, TRAJECTORY)
 """Somebody must publish these before an episode is begun, and what `RecorderSettings.needed` adds."""
 EPISODE, SESSION = "episode", "session"
@@ -177,10 +190,20 @@ class RecorderNode(Node):
     def _connected(self) -> bool:
         """An episode that begins now will be whole: who sends is found, and a graph that goes on without us is heard
         on every topic it has."""
-        sent = frozenset(name for name, each in self._subscribed.items() if each.get_publisher_count())
+        sent = self._published()
         if isinstance(self._recorder, EpisodeRecorder):
             self._recorder.expected = sent
-        return sent >= self._needed and (self.settings.paced or sent <= self._heard)
+        return sent >= self._needed and (self.settings.paced or sent - MAY_BE_SILENT <= self._heard)
+
+    def _published(self) -> frozenset[str]:
+        """Topics of the table that somebody publishes."""
+        return frozenset(name for name, each in self._subscribed.items() if each.get_publisher_count())
+
+    def _missing(self) -> str:
+        """What nobody publishes yet, and without which no episode is begun; nothing is needed for a session."""
+        if self._ready or not isinstance(self._recorder, EpisodeRecorder):
+            return ""
+        return ", ".join(sorted(self._needed - self._published()))
 
     def _take_extra(
         self, topic: str, kind: str, latched: bool, headed: bool, cdr: bytes, info: dict[str, Any]
@@ -247,6 +270,9 @@ class RecorderNode(Node):
             self._diagnostics.state(WARN, "messages were lost on the way here: see the counts")
         elif not self._recorder.recording:
             self._diagnostics.state(OK, "waiting for recorder/start")
+        elif missing := self._missing():
+            self._diagnostics.state(WARN, f"recording to {self._directory}; no episode is begun: "
+                                    f"nobody publishes {missing}")  # fmt: skip
         elif waiting:
             self._diagnostics.state(WARN, f"recording to {self._directory}; nobody publishes {', '.join(waiting)}")
         else:

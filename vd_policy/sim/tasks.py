@@ -128,14 +128,17 @@ ASKED_APART = ("image_size", "noise_rad")
 
 
 def changes_of(settings: TaskSettings) -> str:
-    """How a task differs from the one of its name in ``config/tasks``: ``name value, ...``; empty where it does not."""
+    """How a task differs from the one of its name in ``config/tasks``: ``name value, ...``; empty where it does not.
+
+    One that has no file there is compared with the one that its rules are named after.
+    """
     try:
-        stock = as_dict(load_task(settings.task))
+        stock = load_task(settings.task)
     except BadInput:
-        return ""
-    mine = as_dict(settings)
+        stock = load_task(settings.rules_name)
+    mine, theirs = (as_dict(task) | {"rules": task.rules_name} for task in (settings, stock))
     return ", ".join(f"{name} {value}" for name, value in sorted(mine.items())
-                     if name not in ASKED_APART and stock[name] != value)  # fmt: skip
+                     if name not in ASKED_APART and theirs[name] != value)  # fmt: skip
 
 
 def checked(settings: TaskSettings, where: str) -> TaskSettings:

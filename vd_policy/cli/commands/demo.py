@@ -12,13 +12,13 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from vd_policy.cli.arguments import number, whole
+from vd_policy.cli.arguments import number, path, whole
 from vd_policy.cli.result import Result
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="reach", help="a name in config/demos, or a YAML file (reach)")
-    parser.add_argument("--out", default="demo", metavar="DIR", help="everything is written there (demo)")
+    parser.add_argument("--out", type=path, default="demo", metavar="DIR", help="everything is written there (demo)")
     parser.add_argument("--image-size", type=whole(16, 512), metavar="PX", help="rows of the images")
     parser.add_argument("--samples", type=whole(50), metavar="N", help="demonstrated state-label pairs")
     parser.add_argument("--noise", type=number(0.0), metavar="RAD", help="the expert's noise, standard deviation")
@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> Result:
 
     names = {field.name for field in dataclasses.fields(DemoSettings)} - {"task"}
     given = {name: value for name, value in vars(args).items() if name in names and value is not None}
+    given["out"] = str(args.out)
     with own_domain(keep=True):
         result = Demo(load_demo(args.task, given), _say).run()
     report = write_page(result, Path(args.out))

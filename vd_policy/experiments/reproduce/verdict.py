@@ -12,6 +12,7 @@ REVERSED = f"{NOT_REPRODUCED}: the reverse holds"
 """The whole interval lies on the other side of the bound."""
 REACHED, NOT_REACHED = "reached", "not reached"
 """Of an aim of ours, beyond what the paper claims."""
+TOO_SHORT = "trainings too short to tell"
 OTHER_SETTING = "another setting, no verdict"
 
 
