@@ -171,7 +171,7 @@ def load_manifest(path: str | Path) -> Manifest:
     path = Path(path)
     file = path / MANIFEST
     if not file.is_file():
-        raise Missing("run", str(path), "a run directory", "check the path")
+        raise Missing("run", str(path), f"a run directory, which has a {MANIFEST}", "check the path")
     data = read_bytes(file, MAX_BYTES[MANIFEST])
     manifest = _parse_json(data, file)
     digest = manifest.get("sha256")
