@@ -234,7 +234,7 @@ def test_a_configuration_that_is_refused_leaves_nothing_behind_and_may_be_tried_
     with policy_node(ros, run=run, hot_swap=True, robot="gen3_6dof", autostart=False) as node:
         for _ in range(3):
             node.trigger_configure()
-            assert "robot is 'gen3_6dof'" in node._diagnostics.message
+            assert "robot is 'gen3_6dof'" in node._diagnostics._message
         assert own_threads() == []
         assert node.count_publishers(COMMAND) == node.count_subscribers(WEIGHTS) == 0
 
