@@ -298,6 +298,24 @@ def test_a_topic_on_another_clock_is_recorded_as_it_comes_and_does_not_pile_up(t
     assert recorder.counts["other clock"] == 9 and held <= 1
 
 
+def test_what_a_long_pause_brings_belongs_to_no_episode(tmp_path: Path) -> None:
+    """The next episode is 5 minutes later on the same clock; what came meanwhile is of neither."""
+    recorder = EpisodeRecorder(tmp_path, INFO)
+    first, second = episode(0), episode(3)
+    first[-1] = [m for m in first[-1] if m.topic != COLOR]  # by the clock no picture has the outcome's stamp: not whole
+    recorded(recorder, first)
+    recorder.expected = frozenset({COLOR})
+    for stamp in range(stamp_of(replace(ROOT, step=4)), stamp_of(replace(ROOT, episode=3)), PERIOD_NS):
+        array = FACTORY.make("diagnostic_msgs/msg/DiagnosticArray", header=header(FACTORY, stamp, "x"), status=[])
+        recorder.take(extra(array, "diagnostic_msgs/msg/DiagnosticArray", "/diagnostics"))
+    recorded(recorder, second)
+    recorder.stop()
+    assert recorder.counts["other clock"] == 0
+    for path in bag_paths(tmp_path):
+        with open_bag(path) as bag:
+            assert bag.counts.get("/diagnostics", 0) == 0
+
+
 def test_every_transform_that_holds_begins_each_bag_whoever_published_it(tmp_path: Path) -> None:
     def transforms(*children: str) -> Raw:
         kind = "geometry_msgs/msg/"

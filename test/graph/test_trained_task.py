@@ -131,9 +131,14 @@ def test_a_run_improved_on_a_task_file_that_is_gone_is_not_measured_in_the_stock
     Path(gone).write_text("extends: reach\nhorizon: 7\n")
     assert task_and_robot(run) == (gone, "gen3_6dof")
     other = run_of(tmp_path / "other", task="grasp", train={"task": str(tmp_path / "nowhere.yaml")})
-    with pytest.raises(BadInput, match="task is 'reach'; allowed: grasp"):
+    with pytest.raises(BadInput, match=r"task is 'reach'; allowed: .*nowhere\.yaml, which"):
         task_and_robot(other, "reach")
     assert task_and_robot(other, allow_changed=True)[0] == "grasp"
+    moved = {"task": str(tmp_path / "nowhere.yaml"), "task_settings": {"task": "mine", "rules": "reach"}}
+    tuned = run_of(tmp_path / "tuned", task="grasp", train=moved)
+    assert task_and_robot(tuned, "reach")[0] == "reach", "it says which rules it was trained by last"
+    with pytest.raises(BadInput, match=r"nowhere\.yaml, which"):
+        task_and_robot(tuned, "grasp")
 
 
 def test_a_task_file_with_a_name_of_its_own_is_as_one_of_the_stock_name(tmp_path: Path) -> None:

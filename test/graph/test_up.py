@@ -210,7 +210,8 @@ def test_episodes_that_no_dataset_would_mix_are_not_recorded_beside_others(
     (tmp_path / "short.yaml").write_text("extends: reach\nhorizon: 9\n")
     (tmp_path / "one.yaml").write_text("extends: reach\nhorizon: 1\n")
     options = {key: str(value).format(tmp_path) if key == "task" else value for key, value in options.items()}
-    demonstrate(DemonstrationSettings(image_height=16), 3, tmp_path)
+    demonstrate(DemonstrationSettings(image_height=16), 30, tmp_path)
+    (next(iter(bag_paths(tmp_path))) / "metadata.yaml").write_text("damaged")  # the first one that reads counts
     assert graph("demonstrate", DemonstrateOptions(out=str(tmp_path), image_height=16, image_width=16))
     with pytest.raises(BadInput, match=said):
         graph("demonstrate", DemonstrateOptions(out=str(tmp_path), **options))

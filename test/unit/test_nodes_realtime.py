@@ -163,9 +163,9 @@ def test_a_task_without_a_grasp_has_no_hand() -> None:
 def test_the_arm_stops_at_its_joint_limits_whoever_commands_the_controller() -> None:
     clocked = Clocked("reach")
     beyond = np.array(ROBOT.home_rad)
-    beyond[1] = ROBOT.upper_rad[1] + 1.0
+    beyond[2] = ROBOT.upper_rad[2] + 1.0
     assert clocked.world.follow(beyond)
     for _ in range(2000):
         clocked.world.advance(TICK_S)
         clocked.world._judged_q = clocked.world.q  # as if a decision were over after each tick
-    assert clocked.world.q[1] <= ROBOT.upper_rad[1]
+    assert clocked.world.q[2] <= ROBOT.upper_rad[2]

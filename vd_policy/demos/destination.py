@@ -70,23 +70,22 @@ def check_mixes(out: Path, task: TaskSettings, robot: str, image_size: tuple[int
         task, robot, image_size: the task, the robot's name, and rows and columns of what will be recorded.
 
     Raises:
-        BadInput: its first episode is of another task or robot, or has images of another size.
+        BadInput: its first whole episode is of another task or robot, or has images of another size.
     """
-    first = next(iter(episode_paths(out)), None) if out.is_dir() else None
-    if first is None:
+    for bag in episode_paths(out) if out.is_dir() else ():
+        try:
+            recording = read_recording(bag)
+        except UnusableEpisode:  # which no dataset uses
+            continue
+        info, pictures = recording.info, list(recording.rgb.values())
+        there = {"task": _described(info.task, info.task_changes), "robot": info.robot}
+        mine = {"task": _described(task.task, changes_of(task)), "robot": robot}
+        if pictures:
+            there["image size"], mine["image size"] = ("{}x{}".format(*s) for s in (pictures[0].shape[:2], image_size))
+        for what, value in mine.items():
+            if there[what] != value:
+                raise BadInput(what, value, f"{there[what]}, as {out} holds", "record in another directory")
         return
-    try:
-        recording = read_recording(first)
-    except UnusableEpisode:  # which no dataset uses
-        return
-    info, pictures = recording.info, list(recording.rgb.values())
-    there = {"task": _described(info.task, info.task_changes), "robot": info.robot}
-    mine = {"task": _described(task.task, changes_of(task)), "robot": robot}
-    if pictures:
-        there["image size"], mine["image size"] = ("{}x{}".format(*s) for s in (pictures[0].shape[:2], image_size))
-    for what, value in mine.items():
-        if there[what] != value:
-            raise BadInput(what, value, f"{there[what]}, as {out} holds", "record in another directory")
 
 
 def _described(task: str, changes: str) -> str:

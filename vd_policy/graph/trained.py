@@ -36,8 +36,9 @@ def task_and_robot(
     if history and not task and not allow_changed:
         _check_is_there(run, config, history[0])
     known = next((name for name in history if _is_known(name)), "")
-    if task and known and not allow_changed and load_task(task).rules_name != load_task(known).rules_name:
-        raise BadInput("task", task, f"{known}, which {run} was trained on",
+    rules = _noted_rules(config) or (load_task(known).rules_name if known else "")
+    if task and rules and not allow_changed and load_task(task).rules_name != rules:
+        raise BadInput("task", task, f"{history[0]}, which {run} was trained on",
                        "leave it out; where it is meant, evaluate and train take --allow-changed")  # fmt: skip
     return task or known or TASK, robot or _of_training(config, "robot") or str(config.get("robot") or ROBOT)
 
@@ -61,6 +62,12 @@ def _config(run: Path) -> dict[str, Any]:
     if not (run / CONFIG).is_file():
         raise Missing("run", str(run), "a run directory", "check the path")
     return load_yaml(run / CONFIG)
+
+
+def _noted_rules(config: Mapping[str, Any]) -> str:
+    """The rules of the last training's task, wherever its file is now; older runs did not note them."""
+    noted = (config.get("train") or {}).get("task_settings") or {}
+    return str(noted.get("rules") or noted.get("task") or "")
 
 
 def _of_training(config: Mapping[str, Any], name: str) -> str:

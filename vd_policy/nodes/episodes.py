@@ -224,11 +224,10 @@ class EpisodeRecorder:
         self._hold(message)
 
     def _is_of_another_clock(self, stamp_ns: int) -> bool:
-        """A stamp so far from those of the episode that it is of other time: a driver's, beside a simulator's."""
-        episode = self._open or self._ending
-        if episode is None or not episode.steps or stamp_ns == 0:
+        """A stamp so far from those of the open episode that it is of other time: a driver's, beside a simulator's."""
+        if self._open is None or not self._open.steps or stamp_ns == 0:
             return False
-        return abs(stamp_ns - episode.last_stamp_ns) > OTHER_CLOCK_NS
+        return abs(stamp_ns - self._open.last_stamp_ns) > OTHER_CLOCK_NS
 
     def _hold(self, message: Raw) -> None:
         self._held.append(message)

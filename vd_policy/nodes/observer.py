@@ -88,7 +88,7 @@ class Observer:
         self.watch = InputWatch(settings, kinds)
         self.q: tuple[np.ndarray, int] | None = None
         self._unreadable: dict[str, str] = {}
-        self._jump = ""
+        self._jump, self._jump_s = "", 0.0
         self._whole_ns = 0
         self._reader, self._filter = driver_for(spec, settings).reader(), filter_for(settings)
         decoders = {"rgb": self._color, "depth": self._depth, "q": self._reader.read, "outcome": decode_outcome}
@@ -105,7 +105,7 @@ class Observer:
             return f"{self._node.resolve_topic_name(TOPIC_OF[kind])}: {reason}"
         problem = self.watch.problem(now_s)
         kind = problem.split(":")[0]
-        if kind == "q" and self._jump:  # they come, and none of them can be
+        if kind == "q" and self._jump and now_s - self._jump_s < self._settings.obs_timeout_s:  # they come, in vain
             return f"{self._node.resolve_topic_name(JOINT_STATES)}: {self._jump}"
         if kind in TOPIC_OF and "nothing" in problem:
             return f"{self._describe(kind)}:{problem.removeprefix(f'{kind}:')}"
@@ -132,6 +132,7 @@ class Observer:
         """Whether the arm cannot have come to a sample; NaN goes on to the watch, which names it."""
         self._jump = self._filter.check(q, stamp / 1e9) if self._filter is not None and np.isfinite(q).all() else ""
         if self._jump:
+            self._jump_s = time.monotonic()
             self.watch.rejected["joint jump"] += 1
         return bool(self._jump)
 

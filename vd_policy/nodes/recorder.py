@@ -193,17 +193,25 @@ class RecorderNode(Node):
         sent = self._published()
         if isinstance(self._recorder, EpisodeRecorder):
             self._recorder.expected = sent
-        return sent >= self._needed and (self.settings.paced or sent - MAY_BE_SILENT <= self._heard)
+        return not (self._needed - sent or self._silent(sent))
+
+    def _silent(self, sent: frozenset[str]) -> frozenset[str]:
+        """Topics that somebody publishes and that were not heard yet, of a graph that does not wait for us."""
+        return frozenset() if self.settings.paced else sent - MAY_BE_SILENT - self._heard
 
     def _published(self) -> frozenset[str]:
         """Topics of the table that somebody publishes."""
         return frozenset(name for name, each in self._subscribed.items() if each.get_publisher_count())
 
     def _missing(self) -> str:
-        """What nobody publishes yet, and without which no episode is begun; nothing is needed for a session."""
+        """What no episode is begun without, and is not there yet; nothing is needed for a session."""
         if self._ready or not isinstance(self._recorder, EpisodeRecorder):
             return ""
-        return ", ".join(sorted(self._needed - self._published()))
+        sent = self._published()
+        if unsent := sorted(self._needed - sent):
+            return f"nobody publishes {', '.join(unsent)}"
+        silent = sorted(self._silent(sent)) if OUTCOME in self._heard else []
+        return f"nothing came on {', '.join(silent)}" if silent else ""
 
     def _take_extra(
         self, topic: str, kind: str, latched: bool, headed: bool, cdr: bytes, info: dict[str, Any]
@@ -271,8 +279,7 @@ class RecorderNode(Node):
         elif not self._recorder.recording:
             self._diagnostics.state(OK, "waiting for recorder/start")
         elif missing := self._missing():
-            self._diagnostics.state(WARN, f"recording to {self._directory}; no episode is begun: "
-                                    f"nobody publishes {missing}")  # fmt: skip
+            self._diagnostics.state(WARN, f"recording to {self._directory}; no episode is begun: {missing}")
         elif waiting:
             self._diagnostics.state(WARN, f"recording to {self._directory}; nobody publishes {', '.join(waiting)}")
         else:

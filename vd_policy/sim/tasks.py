@@ -132,13 +132,19 @@ def changes_of(settings: TaskSettings) -> str:
 
     One that has no file there is compared with the one that its rules are named after.
     """
-    try:
-        stock = load_task(settings.task)
-    except BadInput:
-        stock = load_task(settings.rules_name)
+    stock = _stock(settings.task) or _stock(settings.rules_name)
+    if stock is None:
+        return ""
     mine, theirs = (as_dict(task) | {"rules": task.rules_name} for task in (settings, stock))
     return ", ".join(f"{name} {value}" for name, value in sorted(mine.items())
                      if name not in ASKED_APART and theirs[name] != value)  # fmt: skip
+
+
+def _stock(name: str) -> TaskSettings | None:
+    try:
+        return load_task(name)
+    except BadInput:
+        return None
 
 
 def checked(settings: TaskSettings, where: str) -> TaskSettings:

@@ -125,18 +125,20 @@ def _fig4(
 def _quicker(judge: Judge, vd: Arm, l2: Arm, window: int) -> Verdict:
     """How many of L2's steps VD takes to where L2 ends, seed by seed.
 
-    Nobody reaches a level within less than a window. Where that alone is more of L2's steps than the claim allows, the
-    trainings are too short to tell.
+    Nobody reaches a level within less than a window. Where that alone is more of L2's steps than the claim allows, and
+    what was measured may be no more than that, the trainings are too short to tell.
     """
     levels = [(mine, other, other.final()) for mine, other in _curves(vd, l2)]
     ours = [_steps(mine, level, window) for mine, _, level in levels]
     theirs = [_steps(other, level, window) for _, other, level in levels]
-    soonest = [float(mine.steps[min(window, len(mine.steps)) - 1]) for mine, _, _ in levels]
     found = judge.below("VD needs less than a quarter of L2's samples for L2's final level", f"< {L2_SHARE}",
                         "share of L2's steps; a level never reached counts as all steps",
                         [mine / other for mine, other in zip(ours, theirs)], L2_SHARE)  # fmt: skip
-    if levels and median(soonest) >= L2_SHARE * median(theirs):
-        return replace(found, outcome=TOO_SHORT)
+    if levels:
+        soonest = [float(mine.steps[min(window, len(mine.steps)) - 1]) for mine, _, _ in levels]
+        least = median(soonest) / median(theirs)
+        if least >= L2_SHARE and not found.ours.low > least:
+            return replace(found, outcome=TOO_SHORT)
     return found
 
 
