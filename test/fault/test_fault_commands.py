@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import signal
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -52,6 +54,38 @@ def test_a_command_that_is_not_finite_holds_and_latches(bad: float) -> None:
     assert arm.wait(10.0).state is State.STOPPED
 
 
+def _transitions(ros: Any, impossible: int) -> Callable[[int], bool]:
+    """Asks the policy node for transitions by number; whether each was made.
+
+    The first answer may come before DDS knows who asked, and is lost: `impossible`, which changes nothing, is asked for
+    until an answer comes.
+    """
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    change = ros.probe.node.create_client(ChangeState, "policy/change_state")
+    ros.wait_for(change.service_is_ready, "the lifecycle services")
+
+    def asked(number: int) -> Any:
+        return change.call_async(ChangeState.Request(transition=Transition(id=number)))
+
+    def transition(number: int) -> bool:
+        answer = asked(number)
+        ros.wait_for(answer.done, f"transition {number}")
+        return bool(answer.result().success)
+
+    answers: list[Any] = []
+    first_s = time.monotonic()
+
+    def is_answered() -> bool:
+        if time.monotonic() - first_s >= len(answers):  # once a second
+            answers.append(asked(impossible))
+        return any(answer.done() for answer in answers)
+
+    ros.wait_for(is_answered, "an answer")
+    return transition
+
+
 def test_a_network_that_overflows_holds_and_latches(ros: Any, tmp_path: Path) -> None:
     """FAULTS 15: network output NaN or Inf, in the policy node."""
     from ros_graph import RELIABLE
@@ -73,22 +107,18 @@ def test_a_network_that_overflows_holds_and_latches(ros: Any, tmp_path: Path) ->
 def test_in_lockstep_too_and_the_answer_is_owed_until_the_latch_is_forgiven(ros: Any, tmp_path: Path) -> None:
     """FAULTS 15: the diagnostics keep saying so; deactivate and activate decide once more."""
     from lifecycle_msgs.msg import Transition
-    from lifecycle_msgs.srv import ChangeState
     from trajectory_msgs.msg import JointTrajectory
 
     status, sim = ros.probe.diagnostics(), {"image_height": 16, "image_width": 16}
     commands = ros.probe.listen(JointTrajectory, COMMAND)
     ros.start("sim", **sim)
     ros.start("policy", run=saved(tmp_path / "run", overflowing_policy()), lockstep=True)
-    change = ros.probe.node.create_client(ChangeState, "policy/change_state")
+    transition = _transitions(ros, impossible=Transition.TRANSITION_ACTIVATE)
     for repeats in (3, 9):
         ros.wait_for(lambda: _with(status("policy"), "latched"), "the policy to latch")
         ros.wait_for(lambda least=repeats: int(status("sim")["repeats"]) >= least, "a simulator that still waits")
         assert status("policy")["message"].startswith("latched") and status("policy")["level"] == "2"
-        for number in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
-            answer = change.call_async(ChangeState.Request(transition=Transition(id=number)))
-            ros.wait_for(answer.done, f"transition {number}")
-            assert answer.result().success
+        assert transition(Transition.TRANSITION_DEACTIVATE) and transition(Transition.TRANSITION_ACTIVATE)
     assert not commands
 
 
@@ -193,26 +223,18 @@ def test_the_first_inferences_happen_before_any_decision() -> None:
 def test_the_node_is_warm_before_it_is_activated(ros: Any, tmp_path: Path) -> None:
     """FAULTS 19: with the real process; and an inactive policy does not command."""
     from lifecycle_msgs.msg import Transition
-    from lifecycle_msgs.srv import ChangeState
     from stand_in import StandIn
 
     status = ros.probe.diagnostics()
     robot = StandIn(ros.probe)
     ros.start("policy", run=saved(tmp_path / "run", turning_policy()), rate_hz=20.0, autostart=False)
-    change = ros.probe.node.create_client(ChangeState, "policy/change_state")
-    ros.wait_for(change.service_is_ready, "the lifecycle services")
-
-    def transition(number: int) -> None:
-        answer = change.call_async(ChangeState.Request(transition=Transition(id=number)))
-        ros.wait_for(answer.done, f"transition {number}")
-        assert answer.result().success
-
-    transition(Transition.TRANSITION_CONFIGURE)
+    transition = _transitions(ros, impossible=Transition.TRANSITION_ACTIVATE)
+    assert transition(Transition.TRANSITION_CONFIGURE)
     warm = ros.wait_for(lambda: _with(status("policy"), "inactive", "cycles"), "the policy to be configured")
     assert float(warm["warm_inference_ms"]) > 0 and warm["cycles"] == "0"
-    transition(Transition.TRANSITION_ACTIVATE)
+    assert transition(Transition.TRANSITION_ACTIVATE)
     ros.wait_for(lambda: int(status("policy").get("decisions", 0)) > 0, "decisions")
-    transition(Transition.TRANSITION_DEACTIVATE)
+    assert transition(Transition.TRANSITION_DEACTIVATE)
     held = ros.wait_for(lambda: _with(status("policy"), "inactive", "holds"), "the policy to hold")
     robot.close()
     assert held["holds"] == "1"
@@ -221,18 +243,10 @@ def test_the_node_is_warm_before_it_is_activated(ros: Any, tmp_path: Path) -> No
 def test_a_transition_that_cannot_be_is_refused_and_the_policy_goes_on(ros: Any, tmp_path: Path) -> None:
     """FAULTS 19: activated twice, by number; rclpy alone would end the process."""
     from lifecycle_msgs.msg import Transition
-    from lifecycle_msgs.srv import ChangeState
 
     status = ros.probe.diagnostics()
     policy = ros.start("policy", run=saved(tmp_path / "run", turning_policy()), rate_hz=20.0)
-    change = ros.probe.node.create_client(ChangeState, "policy/change_state")
-    ros.wait_for(change.service_is_ready, "the lifecycle services")
-
-    def transition(number: int) -> bool:
-        answer = change.call_async(ChangeState.Request(transition=Transition(id=number)))
-        ros.wait_for(answer.done, f"transition {number}")
-        return answer.result().success
-
+    transition = _transitions(ros, impossible=Transition.TRANSITION_ACTIVATE)
     assert not transition(Transition.TRANSITION_ACTIVATE) and not transition(Transition.TRANSITION_CONFIGURE)
     assert policy.running and transition(Transition.TRANSITION_DEACTIVATE)
     assert transition(Transition.TRANSITION_INACTIVE_SHUTDOWN)
