@@ -116,7 +116,7 @@ def test_in_lockstep_too_and_the_answer_is_owed_until_the_latch_is_forgiven(ros:
     transition = _transitions(ros, impossible=Transition.TRANSITION_ACTIVATE)
     for repeats in (3, 9):
         ros.wait_for(lambda: _with(status("policy"), "latched"), "the policy to latch")
-        ros.wait_for(lambda least=repeats: int(status("sim").get("repeats", 0)) >= least, "a simulator that still waits")
+        ros.wait_for(lambda n=repeats: int(status("sim").get("repeats", 0)) >= n, "a simulator that still waits")
         assert status("policy")["message"].startswith("latched") and status("policy")["level"] == "2"
         assert transition(Transition.TRANSITION_DEACTIVATE) and transition(Transition.TRANSITION_ACTIVATE)
     assert not commands
