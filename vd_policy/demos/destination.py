@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from vd_policy.base.settings import as_dict
 from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.demos.episode_report import recorded
 from vd_policy.demos.reader import UnusableEpisode
-from vd_policy.demos.recording import read_recording
+from vd_policy.demos.recording import Recording, read_recording
 from vd_policy.demos.storage import episode_name, episode_paths, next_index, unfinished_paths
 from vd_policy.sim.tasks import TaskSettings, changes_of, load_task
 
@@ -72,20 +72,25 @@ def check_mixes(out: Path, task: TaskSettings, robot: str, image_size: tuple[int
     Raises:
         BadInput: its first whole episode is of another task or robot, or has images of another size.
     """
-    for bag in episode_paths(out) if out.is_dir() else ():
-        try:
-            recording = read_recording(bag)
-        except UnusableEpisode:  # which no dataset uses
-            continue
-        info, pictures = recording.info, list(recording.rgb.values())
-        there = {"task": _described(info.task, info.task_changes), "robot": info.robot}
-        mine = {"task": _described(task.task, changes_of(task)), "robot": robot}
-        if pictures:
-            there["image size"], mine["image size"] = ("{}x{}".format(*s) for s in (pictures[0].shape[:2], image_size))
-        for what, value in mine.items():
-            if there[what] != value:
-                raise BadInput(what, value, f"{there[what]}, as {out} holds", "record in another directory")
+    recording = _first_whole(out)
+    if recording is None:
         return
+    info, pictures = recording.info, list(recording.rgb.values())
+    there = {"task": _described(info.task, info.task_changes), "robot": info.robot}
+    mine = {"task": _described(task.task, changes_of(task)), "robot": robot}
+    if pictures:
+        there["image size"], mine["image size"] = ("{}x{}".format(*s) for s in (pictures[0].shape[:2], image_size))
+    for what, value in mine.items():
+        if there[what] != value:
+            raise BadInput(what, value, f"{there[what]}, as {out} holds", "record in another directory")
+
+
+def _first_whole(out: Path) -> Recording | None:
+    """The first episode that a dataset can read; None where there is none."""
+    for bag in episode_paths(out) if out.is_dir() else ():
+        with suppress(UnusableEpisode):
+            return read_recording(bag)
+    return None
 
 
 def _described(task: str, changes: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from vd_policy.base.errors import BadInput, Missing
 from vd_policy.base.resources import is_path
 from vd_policy.base.settings import as_dict, load_yaml
-from vd_policy.sim.tasks import load_task
+from vd_policy.sim.tasks import known_task, load_task
 
 CONFIG = "config.yaml"
 """The resolved settings in a run directory; cloning writes the demonstrations' task and robot there."""
@@ -35,7 +35,7 @@ def task_and_robot(
     history = [name for name in (_of_training(config, "task"), str(config.get("task") or "")) if name]
     if history and not task and not allow_changed:
         _check_is_there(run, config, history[0])
-    known = next((name for name in history if _is_known(name)), "")
+    known = next((name for name in history if known_task(name)), "")
     rules = _noted_rules(config) or (load_task(known).rules_name if known else "")
     if task and rules and not allow_changed and load_task(task).rules_name != rules:
         raise BadInput("task", task, f"{history[0]}, which {run} was trained on",
@@ -53,7 +53,7 @@ def world(task: str, robot: str) -> dict[str, Any]:
 def _check_is_there(run: str | Path | None, config: Mapping[str, Any], learned: str) -> None:
     """Refuse to take the stock task for one that a run learned from a file; demonstrations may come from elsewhere."""
     changes = config.get("task_changes") if learned == config.get("task") else None
-    if changes or (learned != config.get("task") and not _is_known(learned)):
+    if changes or (learned != config.get("task") and not known_task(learned)):
         file = f"{learned} with {changes}" if changes else learned
         raise BadInput("task", "", f"the file that {run} was trained on: {file}", "give it with --task or task:=")
 
@@ -72,11 +72,3 @@ def _noted_rules(config: Mapping[str, Any]) -> str:
 
 def _of_training(config: Mapping[str, Any], name: str) -> str:
     return str((config.get("train") or {}).get(name) or "")
-
-
-def _is_known(task: str) -> bool:
-    try:
-        load_task(task)
-    except BadInput:
-        return False
-    return True

@@ -128,11 +128,11 @@ class Observer:
         self._unreadable.pop(kind, None)
         self._assemble(kind, stamp, value, now_s)
 
-    def _is_impossible(self, q: np.ndarray, stamp: int) -> bool:
+    def _is_impossible(self, q: np.ndarray, stamp: int, now_s: float) -> bool:
         """Whether the arm cannot have come to a sample; NaN goes on to the watch, which names it."""
         self._jump = self._filter.check(q, stamp / 1e9) if self._filter is not None and np.isfinite(q).all() else ""
         if self._jump:
-            self._jump_s = time.monotonic()
+            self._jump_s = now_s
             self.watch.rejected["joint jump"] += 1
         return bool(self._jump)
 
@@ -145,7 +145,7 @@ class Observer:
             self.watch.reset()
             if self._filter is not None:
                 self._filter.reset()
-        if kind == "q" and self._is_impossible(value, stamp):
+        if kind == "q" and self._is_impossible(value, stamp, now_s):
             return
         whole = self.assembler.take(kind, stamp, value, now_s)
         if kind == "q" and np.isfinite(value).all():

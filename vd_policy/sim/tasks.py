@@ -132,7 +132,7 @@ def changes_of(settings: TaskSettings) -> str:
 
     One that has no file there is compared with the one that its rules are named after.
     """
-    stock = _stock(settings.task) or _stock(settings.rules_name)
+    stock = known_task(settings.task) or known_task(settings.rules_name)
     if stock is None:
         return ""
     mine, theirs = (as_dict(task) | {"rules": task.rules_name} for task in (settings, stock))
@@ -140,9 +140,10 @@ def changes_of(settings: TaskSettings) -> str:
                      if name not in ASKED_APART and theirs[name] != value)  # fmt: skip
 
 
-def _stock(name: str) -> TaskSettings | None:
+def known_task(name_or_path: str) -> TaskSettings | None:
+    """`load_task`; None where there is no such task."""
     try:
-        return load_task(name)
+        return load_task(name_or_path)
     except BadInput:
         return None
 

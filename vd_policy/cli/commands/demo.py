@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from pathlib import Path
 
 from vd_policy.cli.arguments import number, path, whole
 from vd_policy.cli.result import Result
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace) -> Result:
     given["out"] = str(args.out)
     with own_domain(keep=True):
         result = Demo(load_demo(args.task, given), _say).run()
-    report = write_page(result, Path(args.out))
+    report = write_page(result, args.out)
     return Result(ok=result.reached, figures={**figures(result), "report": report},
                   text=f"\n{text(result)}\n\nreport: {report}")  # fmt: skip
 
