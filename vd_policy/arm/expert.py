@@ -15,6 +15,10 @@ from vd_policy.base.settings import setting
 
 Approach = Callable[[np.ndarray], "np.ndarray | None"]
 """The last goal from a configuration (J,) near the end of the task, (J,) [rad]; or None, and the goal set counts."""
+Nearer = Callable[[np.ndarray, np.ndarray], "np.ndarray | None"]
+"""A goal (J,) [rad] near a configuration (J,), sought from some goals (K, J); or None, and the goal set counts."""
+SOUGHT_FROM = 4
+"""Goals that a nearer one is sought from: several may lie in one family, and the best family need not be the first."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Expert:
         continuous: whether a joint turns without end, (J,).
         settings: rule and noise.
         approach: the task's final approach, where it has one (section V.B).
+        nearer: where G is only a sample of all goals: finds the nearest of them from members of G.
 
     Raises:
         BadInput: an empty goal set, or goals of another number of joints.
@@ -50,11 +55,12 @@ class Expert:
         continuous: tuple[bool, ...],
         settings: ExpertSettings | None = None,
         approach: Approach | None = None,
+        nearer: Nearer | None = None,
     ) -> None:
         self.goals = goals if isinstance(goals, GoalSet) else GoalSet(goals)
         self.settings = settings or ExpertSettings()
         self._continuous = np.array(continuous)
-        self._approach = approach
+        self._approach, self._nearer = approach, nearer
         shape = self.goals.candidates.shape
         if len(shape) != 2 or shape[1] != len(continuous) or not self.goals:
             raise BadInput("expert goals", shape, f"(1 or more, {len(continuous)})", "choose another target")
@@ -65,7 +71,12 @@ class Expert:
         if last is not None:
             return unwrapped(last - q, self._continuous)
         ways = unwrapped(self.goals.candidates - q, self._continuous)
-        return ways[self.goals.least(np.abs(ways).sum(axis=1))]
+        costs = np.abs(ways).sum(axis=1)
+        if self._nearer is not None:
+            goal = self._nearer(q, q + ways[np.argsort(costs, kind="stable")[:SOUGHT_FROM]])
+            if goal is not None:
+                return goal - q
+        return ways[self.goals.least(costs)]
 
     def decide(self, q: np.ndarray) -> np.ndarray:
         """Eq. 10: the noiseless joint step [rad], (J,), no joint above `max_step_rad`.

@@ -15,6 +15,8 @@ from vd_policy.arm.spec import RobotSpec
 from vd_policy.base.settings import setting
 
 DOWN = np.array([0.0, 0.0, -1.0])
+FINE_DAMPING_M = 1e-3
+"""Lambda where a solution is only moved along its family: it converges from nearby, and more would bend the way."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class InverseSettings:
     position_tolerance_m: float = setting(1e-4, "a solution is at most this far from the target [m]", minimum=0.0)
     axis_tolerance_rad: float = setting(1e-3, "and its approach axis at most this far from vertical [rad]", minimum=0.0)
     seed: int = setting(0, "seed of the starting configurations: the same target gives the same solutions")
+    settled_rad: float = setting(1e-5, "a search for the nearest solution ends below this step [rad]", minimum=0.0)
 
 
 class DownwardSolver:
@@ -75,6 +78,37 @@ class DownwardSolver:
             q = self._inside(q + self._step(pose, jacobian, points_m[point]))
         return [np.array(solutions).reshape(-1, len(self._home)) for solutions in found]
 
+    def nearest(self, point_m: np.ndarray, solutions: np.ndarray, q: np.ndarray) -> np.ndarray:
+        """Each solution moved along its family, hand over the point, to the family's member that is nearest to `q`.
+
+        The free yaw leaves every solution in a family of one dimension (with six joints), of which `solve` finds some
+        member; the nearest one changes smoothly with the point and with `q`. Gauss-Newton steps keep the hand in place,
+        and what they leave free of the way to `q` is taken beside them (the gradient projection of Liegeois, "Automatic
+        Supervisory Control of the Configuration and Behavior of Multibody Mechanisms", 1977).
+
+        Args:
+            point_m: target of the end effector in the base frame [m], (3,).
+            solutions: as `solve` gives them, whole turns aside, (K, J) [rad].
+            q: joint angles [rad], (J,).
+
+        Returns:
+            (K', J) joint angles [rad], K' <= K: those that converged inside the limits, each near its way to `q`, so
+            that continuous joints may be turns away from home.
+        """
+        near, unit = np.array(solutions, dtype=np.float64), np.eye(len(q))
+        for _ in range(self.settings.iterations):
+            pose, jacobian = self._chain.jacobian(near)
+            rows, error = self._task(pose, jacobian, point_m)
+            inverse = self._damped_inverse(rows, FINE_DAMPING_M)
+            free = (unit - inverse @ rows) @ (q - near)[..., None]
+            step = self._limited((inverse @ error[..., None] + free)[..., 0])
+            near += step
+            if np.abs(step).max() < self.settings.settled_rad:
+                break
+        found = self._converged(self._chain.forward(near), point_m)
+        inside = (near >= self._lower) & (near <= self._upper) | self._free
+        return near[found & inside.all(axis=1)]
+
     def _starts(self) -> np.ndarray:
         rng = np.random.default_rng(self.settings.seed)
         starts = rng.uniform(self._lower, self._upper, (self.settings.restarts, len(self._home)))
@@ -87,7 +121,14 @@ class DownwardSolver:
         return near & (tilt < self.settings.axis_tolerance_rad) & (pose[:, 2, 2] < 0)
 
     def _step(self, pose: np.ndarray, jacobian: np.ndarray, target_m: np.ndarray) -> np.ndarray:
-        """Joint step of damped least squares, J^T (J J^T + lambda^2 I)^-1 e, (B, J).
+        """Joint step of damped least squares, J^T (J J^T + lambda^2 I)^-1 e, (B, J)."""
+        rows, error = self._task(pose, jacobian, target_m)
+        gram = rows @ rows.transpose(0, 2, 1) + self.settings.damping**2 * np.eye(6)
+        step = (rows.transpose(0, 2, 1) @ np.linalg.solve(gram, error[..., None]))[..., 0]
+        return self._limited(step)
+
+    def _task(self, pose: np.ndarray, jacobian: np.ndarray, target_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How the hand's place and axis move with the joints, (B, 6, J), and how they shall move, (B, 6).
 
         The axis error is the rotation vector that turns the approach axis down: its axis times the full angle, so that
         an arm that points up is pushed hardest.
@@ -101,9 +142,16 @@ class DownwardSolver:
         error[:, 3], error[:, 4] = -z[:, 1] * turn, z[:, 0] * turn  # the axis z x DOWN
         # Rotation about the approach axis itself is free: project it out of the angular rows.
         angular = angular - z[:, :, None] * (z[:, None, :] @ angular)
-        rows = np.concatenate([jacobian[:, :3], weight * angular], axis=1)
-        gram = rows @ rows.transpose(0, 2, 1) + self.settings.damping**2 * np.eye(6)
-        step = (rows.transpose(0, 2, 1) @ np.linalg.solve(gram, error[..., None]))[..., 0]
+        return np.concatenate([jacobian[:, :3], weight * angular], axis=1), error
+
+    @staticmethod
+    def _damped_inverse(rows: np.ndarray, damping_m: float) -> np.ndarray:
+        """J^T (J J^T + lambda^2 I)^-1, (B, J, 6)."""
+        across = rows.transpose(0, 2, 1)
+        return across @ np.linalg.inv(rows @ across + damping_m**2 * np.eye(6))
+
+    def _limited(self, step: np.ndarray) -> np.ndarray:
+        """Steps (B, J), shortened where a joint would move farther than the limit."""
         largest = np.abs(step).max(axis=1, keepdims=True)
         return step * np.minimum(1.0, self.settings.step_limit_rad / np.maximum(largest, 1e-12))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -262,8 +263,9 @@ class ArmEnv(gymnasium.Env):
     def expert(self, settings: ExpertSettings | None = None) -> Expert:
         """The expert of this cup, with the task's final approach where it has one; ask again after a reset."""
         cup = self._cup.copy()
-        goals, continuous = self._placement.goals(cup), self.robot.continuous
-        return Expert(goals, continuous, settings, lambda q: self._placement.approach(q, cup))
+        place, continuous = self._placement, self.robot.continuous
+        nearer = partial(place.nearer, cup_m=cup) if self.settings.goals == "all" else None
+        return Expert(place.goals(cup), continuous, settings, lambda q: place.approach(q, cup), nearer)
 
     def render(self) -> np.ndarray | None:
         """A larger picture with shadows for people, u8 (360, 480, 3), or None without a render mode."""

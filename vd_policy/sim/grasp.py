@@ -19,6 +19,7 @@ class GraspSettings(TaskSettings):
 
     image_size: int = setting(256, "rows of the images, unless asked otherwise", minimum=8, maximum=4096)
     noise_rad: float = setting(0.05, "the expert's noise in demonstrations, unless asked otherwise [rad]", minimum=0.0)
+    goals: str = setting("all", "as in every task; all: labels that change smoothly", choices=("found", "all"))
     success_reward: float = setting(25.0, "reward of a grasp", minimum=0.0)
     failure_cost: float = setting(25.0, "cost of a collision", minimum=0.0)
     step_cost: float = setting(1.0, "cost of each step", minimum=0.0)
@@ -26,7 +27,7 @@ class GraspSettings(TaskSettings):
     target_height_m: float = setting(0.08, "height of the end effector over the cup's foot in a grasp [m]", minimum=0.0)
     cup_height_m: float = setting(0.10, "height of the cup, as in urdf/cup.urdf [m]", minimum=1e-3)
     approach_m: float = setting(0.08, "distance d_g at which the final approach begins [m]", minimum=0.0)
-    approach_margin_m: float = setting(0.01, "the approach also begins this much farther away [m]", minimum=0.0)
+    approach_margin_m: float = setting(0.05, "the approach also begins this much farther away [m]", minimum=0.0)
     tilt_rad: float = setting(0.35, "largest angle of the hand's axis to the cup's [rad]", minimum=0.0, maximum=math.pi)
     offset_m: float = setting(0.025, "largest distance of the rim's centre from the hand's axis [m]", minimum=0.0)
     depth_m: float = setting(0.045, "largest depth of the rim behind the end effector: the palm [m]", minimum=0.0)

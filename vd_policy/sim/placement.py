@@ -96,6 +96,16 @@ class Placement:
         """The final approach from joint angles (J,) [rad] to a cup, (J,) [rad]; None where none begins there."""
         return self._approach.goal(q, cup_m)
 
+    def nearer(self, q: np.ndarray, goals: np.ndarray, cup_m: np.ndarray) -> np.ndarray | None:
+        """The nearest goal to joint angles (J,) [rad] among all of the families of some goals (K, J), (J,) [rad].
+
+        None where each is beyond a limit, touches something, or has no free way to the cup.
+        """
+        for goal in self._kinematics.nearest_over(self._rules.goal_m(cup_m), goals, q):
+            if self._probe.contact_beside(goal, cup_m) is None and self._approach.ends_well(goal, cup_m):
+                return goal
+        return None
+
     def _find(self, cup_m: np.ndarray) -> GoalSet:
         key = cup_m.tobytes()
         if self._latest is None or self._latest[0] != key:

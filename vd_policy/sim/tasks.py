@@ -40,6 +40,10 @@ class TaskSettings:
     cup_region_m: tuple[tuple[float, float], tuple[float, float]] = setting(
         ((0.30, 0.65), (-0.35, 0.35)), "where cups are put: ((x0, x1), (y0, y1)) [m]"
     )
+    goals: str = setting(
+        "found", "the expert's eq. 9 takes the nearest of the goals that inverse kinematics found, or of all in their "
+        "families, a hand over the cup being free to turn", choices=("found", "all"),
+    )  # fmt: skip
     target_height_m: float = setting(0.18, "height of the target over the cup's foot [m]")
 
     @property
