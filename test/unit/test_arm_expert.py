@@ -51,6 +51,19 @@ def test_the_goal_with_the_least_sum_of_joint_distances_is_chosen() -> None:
     assert np.allclose(expert().decide(GOALS[1] - 0.1), 0.1)
 
 
+def test_a_nearer_goal_is_sought_from_the_nearest_ones_and_the_goal_set_counts_where_there_is_none() -> None:
+    goals, asked = np.arange(6.0)[:, None] * np.ones(3), []
+
+    def nearer(q: np.ndarray, some: np.ndarray) -> np.ndarray | None:
+        asked.append(some)
+        return q + 0.01 if q[1] < 1.0 else None
+
+    chooser = Expert(goals, (False,) * 3, nearer=nearer)
+    assert np.allclose(chooser.decide(np.full(3, 0.4)), 0.01)
+    assert np.allclose(asked[0], goals[:4]), "the four nearest, nearest first"
+    assert np.allclose(chooser.decide(np.full(3, 1.9)), 0.1)
+
+
 def test_whole_turns_of_continuous_joints_change_nothing_and_limited_joints_never_take_the_short_way() -> None:
     q = np.array([0.3, 1.2, -0.2])
     assert np.allclose(expert().decide(q + np.array([2 * np.pi, 0.0, -4 * np.pi])), expert().decide(q))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vd_policy.arm.kinematics import DISTINCT_RAD, Kinematics
+from vd_policy.arm.inverse import DownwardSolver, InverseSettings
+from vd_policy.arm.kinematics import DISTINCT_RAD, Kinematics, unwrapped
 from vd_policy.arm.reach import RESOLUTION_M, reachable_radii
 from vd_policy.arm.spec import load_robot
 
@@ -124,3 +125,31 @@ def test_the_edge_of_reach_is_found_from_inside(kinematics: Kinematics) -> None:
     counts = [len(kinematics.goals_over(p, collides=nothing_collides, count_max=1)) for p in around]
     assert counts == [1, 0, 1, 0, 1, 0] and RESOLUTION_M < 0.01
     assert reachable_radii(reachable, (1.5, 2.0)) is None
+
+
+@pytest.mark.parametrize("robot", ["j2n6s300", "gen3_7dof"])
+def test_the_nearest_member_of_a_family_is_a_goal_that_no_other_solution_beats(robot: str) -> None:
+    arm = Kinematics(load_robot(robot))
+    spec, continuous = arm.spec, np.array(arm.spec.continuous)
+    (many,) = DownwardSolver(spec, arm.chain, InverseSettings(restarts=1500)).solve(TARGET_M[None])
+    rng = np.random.default_rng(0)
+    for q in np.array(spec.home_rad) + rng.normal(0.0, 0.5, (6, len(spec))):
+        ways = unwrapped(many - q, continuous)
+        distances = np.linalg.norm(ways, axis=1)
+        starts = q + ways[np.argsort(distances)[:4]]
+        found = arm.nearest_over(TARGET_M, starts, q)
+        poses = arm.forward_batch(found)
+        assert np.abs(poses[:, :3, 3] - TARGET_M).max() < 1e-3 and tilt_deg(poses).max() < 0.1
+        inside = (found >= spec.lower_rad) & (found <= spec.upper_rad) | continuous
+        assert inside.all()
+        assert np.linalg.norm(found - q, axis=1).min() <= distances.min() + 0.01  # solutions are known to 1 mrad
+        turned = q + 2.0 * np.pi * continuous
+        assert np.allclose(arm.nearest_over(TARGET_M, starts + turned - q, turned), found + turned - q, atol=1e-6)
+
+
+def test_a_family_whose_nearest_member_is_beyond_a_limit_has_none(kinematics: Kinematics) -> None:
+    goals = kinematics.goals_over(TARGET_M, collides=nothing_collides)
+    beyond = goals[0] + np.array([0.0, 3.0, 0.0, 0.0, 0.0, 0.0])
+    assert len(kinematics.nearest_over(TARGET_M, goals[:1], goals[0])) == 1
+    for found in kinematics.nearest_over(TARGET_M, goals, beyond):
+        assert (found >= kinematics.spec.lower_rad).all() and (found <= kinematics.spec.upper_rad).all()

@@ -81,10 +81,11 @@ class DownwardSolver:
     def nearest(self, point_m: np.ndarray, solutions: np.ndarray, q: np.ndarray) -> np.ndarray:
         """Each solution moved along its family, hand over the point, to the family's member that is nearest to `q`.
 
-        The free yaw leaves every solution in a family of one dimension (with six joints), of which `solve` finds some
-        member; the nearest one changes smoothly with the point and with `q`. Gauss-Newton steps keep the hand in place,
-        and what they leave free of the way to `q` is taken beside them (the gradient projection of Liegeois, "Automatic
-        Supervisory Control of the Configuration and Behavior of Multibody Mechanisms", 1977).
+        The free yaw leaves every solution in a family, of which `solve` finds some member. The nearest one changes
+        smoothly with the point and with `q`: the Jaco's last joint, which turns the hand about its own axis, stays
+        where it is. Gauss-Newton steps keep the hand in place, and what they leave free of the way to `q` is taken
+        beside them (the gradient projection of Liegeois, "Automatic Supervisory Control of the Configuration and
+        Behavior of Multibody Mechanisms", 1977).
 
         Args:
             point_m: target of the end effector in the base frame [m], (3,).
