@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from vd_policy.arm.spec import load_robot
 from vd_policy.base.resources import resource
 from vd_policy.cli.main import main
 
@@ -60,6 +61,8 @@ def test_a_wrong_task_file_is_refused_by_key_value_allowed_and_fix(tmp_path, cap
         (lambda r: r["speed_limit_rad_s"].__setitem__(0, -0.6), ["speed_limit_rad_s", "-0.6", "at least 0"]),
         (lambda r: r["home_rad"].pop(), ["home_rad", "6 values"]),
         (lambda r: r["lower_rad"].__setitem__(1, 0.5), ["lower_rad of j2n6s300_joint_2", "0.5", "0.82", "URDF"]),
+        (lambda r: r["upper_rad"].__setitem__(2, 6.0), ["upper_rad of j2n6s300_joint_3", "6.0", "most 5.95", "URDF"]),
+        (lambda r: r["lower_rad"].__setitem__(0, -3.0), ["lower_rad of j2n6s300_joint_1", "-3.0", "URDF"]),
         (lambda r: r["home_rad"].__setitem__(1, 6.0), ["home_rad of j2n6s300_joint_2", "6.0", "5.46"]),
         (lambda r: r["joints"].reverse(), ["joints", "the URDF's chain"]),
         (lambda r: r["continuous"].__setitem__(0, False), ["continuous of j2n6s300_joint_1", "URDF"]),
@@ -71,6 +74,14 @@ def test_a_robot_file_that_is_wrong_or_against_its_urdf_is_refused(tmp_path, cap
     file = write(tmp_path / "robot.yaml", resource("config", "robots", "j2n6s300.yaml"), change)
     line = refusal(["evaluate", "expert", "--robot", str(file)], capsys)
     assert all(part in line for part in parts), line
+
+
+def test_a_robot_file_may_narrow_the_limits_of_its_urdf_to_what_stands_around_the_arm(tmp_path):
+    def narrow(robot: dict[str, Any]) -> None:
+        robot["lower_rad"][1], robot["upper_rad"][1], robot["speed_limit_rad_s"][1] = 1.5, 4.0, 0.1
+
+    spec = load_robot(str(write(tmp_path / "robot.yaml", resource("config", "robots", "j2n6s300.yaml"), narrow)))
+    assert (spec.lower_rad[1], spec.upper_rad[1], spec.speed_limit_rad_s[1]) == (1.5, 4.0, 0.1)
 
 
 def test_limits_that_cross_in_urdf_and_robot_file_alike_are_refused(tmp_path, capsys):
@@ -99,6 +110,7 @@ def test_an_unknown_robot_or_task_lists_those_that_exist(capsys):
     [
         ({"comand_timeout_s": 0.5}, ["comand_timeout_s", "did you mean 'command_timeout_s'?"]),
         ({"watchdog_hz": -50.0}, ["watchdog_hz", "-50.0", "at least 1"]),
+        ({"command_timeout_s": float("inf")}, ["command_timeout_s", "inf", "a finite number"]),
         ({"joints_fresh": "three"}, ["joints_fresh", "'three'", "type int"]),
     ],
 )

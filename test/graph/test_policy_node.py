@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from std_msgs.msg import UInt8MultiArray
 from trained import saved, small_policy
 from trajectory_msgs.msg import JointTrajectory
 
+from vd_policy.arm.spec import load_robot
 from vd_policy.base.episode import Episode
 from vd_policy.base.seeds import Seeds
 from vd_policy.control.assembler import Assembled
@@ -37,6 +38,7 @@ from vd_policy.nodes.policy import PolicyNode
 from vd_policy.nodes.ros import RclpyFactory
 from vd_policy.nodes.weights import COLLECTED
 from vd_policy.policy.actor import GaussianActor
+from vd_policy.policy.checkpoint import save_run
 from vd_policy.policy.manifest import policy_manifest, policy_tensors
 from vd_policy.sim.env import ArmEnv
 
@@ -237,6 +239,39 @@ def test_a_configuration_that_is_refused_leaves_nothing_behind_and_may_be_tried_
             assert "robot is 'gen3_6dof'" in node._diagnostics._message
         assert own_threads() == []
         assert node.count_publishers(COMMAND) == node.count_subscribers(WEIGHTS) == 0
+
+
+def test_a_configuration_that_fails_as_nobody_foresaw_says_what_happened_and_leaves_nothing_behind(
+    ros: RosGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """rclpy swallows what a transition raises."""
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("vd_policy.nodes.acting.Observer", broken)
+    with policy_node(ros, run=saved(tmp_path / "run", small_policy()), hot_swap=True, autostart=False) as node:
+        node.trigger_configure()
+        assert node._diagnostics._message == "RuntimeError: out of memory"
+        assert own_threads() == []
+
+
+@pytest.mark.parametrize(
+    ("arm", "config", "filters"), [("gen3_7dof", "gen3_7dof", True), ("gen3_7dof", "my_arm", False)]
+)
+def test_a_policy_by_the_clock_knows_the_joints_of_the_robot_that_its_run_was_trained_with(
+    ros: RosGraph, tmp_path: Path, arm: str, config: str, filters: bool
+) -> None:
+    """A driver that wraps the Gen3's third joint at half a turn says -3.13 where training saw 3.15."""
+    robot = load_robot(arm)
+    run = save_run(tmp_path / "run", small_policy(arm=arm), config={"robot": config})
+    with policy_node(ros, run=str(run)) as node:
+        observer = cast(Any, node._acting).observer
+        wrapped = np.array(robot.home_rad) + 2 * np.pi * np.array([0, 0, -1, 0, 0, 0, 0])
+        joints = encode_joints(RclpyFactory(), robot.joints, wrapped, S)
+        read = observer._reader.read(joints)
+        assert np.allclose(read, robot.home_rad) is filters
+        assert (observer._filter is not None) is filters
 
 
 def test_what_was_deployed_stays_unless_new_weights_are_asked_for(ros: RosGraph, tmp_path: Path) -> None:

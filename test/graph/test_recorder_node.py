@@ -75,6 +75,12 @@ def test_a_topic_that_is_never_recorded_cannot_be_needed(ros: RosGraph, tmp_path
     assert "'lidar'" in recorder.output and "extra_topics" in recorder.output
 
 
+def test_a_name_that_is_no_topics_ends_the_recorder_with_one_line(ros: RosGraph, tmp_path: Path) -> None:
+    recorder = ros.start("recorder", out=str(tmp_path), extra_topics=["/camera-2/image"])
+    assert recorder.wait() == 2
+    assert "extra_topics is '/camera-2/image'" in recorder.output and "Traceback" not in recorder.output
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_recorder_leaves_whole_episodes_only(ros: RosGraph, tmp_path: Path, number: int) -> None:
     recorder = demonstrating(ros, tmp_path)["recorder"]

@@ -92,7 +92,9 @@ def test_a_wrong_parameter_is_refused_with_one_line(ros: RosGraph, parameters: d
     assert says in safety.output and "Traceback" not in safety.output
 
 
-def test_at_the_end_the_arm_is_left_at_rest(ros: RosGraph, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_at_the_end_the_arm_is_left_at_rest(ros: RosGraph, tmp_path: Path, number: int) -> None:
+    """Also where the terminal is closed."""
     robot = StandIn(ros.probe)
     safety = ros.start("safety", latch_file=str(tmp_path / "latch.json"))
     commands = ros.probe.publisher(JointTrajectory, COMMAND)
@@ -102,7 +104,7 @@ def test_at_the_end_the_arm_is_left_at_rest(ros: RosGraph, tmp_path: Path) -> No
         return bool(np.abs(robot.q - HOME).max() > 0.05)
 
     ros.wait_for(driven, "the arm to be driven")
-    assert safety.stop(signal.SIGTERM) == 0
+    assert safety.stop(number) == 0
     ros.wait_for(lambda: np.abs(np.array(robot.sent[-1].points[0].positions) - robot.q).max() < 0.1, "the last hold")
     robot.close()
     assert not (tmp_path / "latch.json").exists()

@@ -22,7 +22,7 @@ from vd_policy.demos.bag import bag_paths, read_episode
 from vd_policy.demos.demonstrate import demonstrate
 from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.graph.nodes import graph
-from vd_policy.graph.options import OPTIONS, DemonstrateOptions, DeployOptions, SimOptions, TrainOptions
+from vd_policy.graph.options import OPTIONS, DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, from_text
 from vd_policy.graph.process import NodeSpec, given
 from vd_policy.messages.topics import OUTCOME
 from vd_policy.nodes.expert import ExpertNodeSettings
@@ -173,6 +173,7 @@ def test_the_graphs_run_the_nodes_of_the_design(run: str, tmp_path: Path) -> Non
         ("deploy", {"robot": "gen3_7dof"}, "robot is 'gen3_7dof'"),
         ("deploy", {"image_height": 64, "image_width": 64}, "image size is '64x64'; allowed: 16x16"),
         ("train", {"rollouts": False}, "rollouts is False"),
+        ("deploy", {"sim": False, "episodes": 5}, "episodes is 5; allowed: 0 where neither"),
     ],
 )
 def test_what_could_only_wait_for_ever_is_refused(run: str, name: str, options: dict[str, Any], said: str) -> None:
@@ -193,6 +194,20 @@ def test_a_recording_that_is_added_to_has_other_cups(tmp_path: Path) -> None:
     (tmp_path / "episode_000004").mkdir()
     assert first == 3 and graph("demonstrate", options)[0].parameters["seed"] != 3
     assert graph("demonstrate", options) == graph("demonstrate", options)
+
+
+def test_a_home_directory_that_no_shell_expanded_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "bags" / "episode_000004").mkdir(parents=True)
+    options = from_text(DemonstrateOptions, {"out": "~/bags", "seed": "3"}, "demonstrate.launch.py")
+    assert options.out == str(tmp_path / "bags") and graph("demonstrate", options)[0].parameters["seed"] != 3
+
+
+def test_a_recorded_simulator_by_the_clock_waits_between_episodes_where_it_is_told_to() -> None:
+    def resets(**options: Any) -> bool:
+        return graph("demonstrate", DemonstrateOptions(**options))[0].parameters["auto_reset"]
+
+    assert resets(mode="realtime") and not resets(mode="realtime", auto_reset=False) and not resets()
 
 
 @pytest.mark.parametrize(
@@ -264,10 +279,11 @@ def test_values_that_a_parameter_file_cannot_hold_are_left_out() -> None:
     assert given(values) == {"d": 0, "e": "", "f": "x", "g": [1, 2], "h": {"j": 1}}
 
 
-def test_text_that_looks_like_a_number_reaches_a_node_as_text(ros: RosGraph) -> None:
-    process = ros.start("sim", task="123")
+@pytest.mark.parametrize("text", ["123", "1e5", "y"])
+def test_text_that_looks_like_a_number_or_a_truth_value_reaches_a_node_as_text(ros: RosGraph, text: str) -> None:
+    process = ros.start("sim", task=text)
     assert process.wait() == 2
-    assert "'123'" in process.output or "123.yaml" in process.output
+    assert f"'{text}'" in process.output or f"{text}.yaml" in process.output
 
 
 def test_a_node_keeps_its_executable_name_unless_renamed() -> None:

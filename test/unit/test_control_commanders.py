@@ -20,6 +20,14 @@ def test_a_second_node_of_the_same_name_is_refused_by_its_sequence_numbers() -> 
     assert commanders.admit("/policy", 0.2, sequence=101) == ""
 
 
+def test_a_second_node_of_the_same_name_is_refused_however_long_its_publisher_has_lived() -> None:
+    commanders = Commanders(0.5)
+    commanders.admit("/policy", 0.0, sequence=100)
+    assert "second node named /policy" in commanders.admit("/policy", 0.1, sequence=5001)
+    assert commanders.admit("/policy", 0.2, sequence=101) == ""
+    assert commanders.admit("/policy", 0.3, sequence=111) == "", "ten were lost on the way"
+
+
 def test_a_node_that_was_started_again_may_command_after_the_silence() -> None:
     commanders = Commanders(0.5)
     commanders.admit("/policy", 0.0, sequence=100)

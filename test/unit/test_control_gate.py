@@ -18,6 +18,18 @@ def test_a_command_passes_when_the_joints_are_trusted() -> None:
     assert decision.duration_s == 0.5
 
 
+def test_by_the_clock_a_slow_command_goes_no_farther_than_until_the_next_is_due() -> None:
+    slow = Arm(command_timeout_s=0.5)
+    slow.settle()
+    decision = slow.command(HOME + 0.2, duration_s=5.0)
+    assert decision.target is not None and decision.target == pytest.approx(HOME + 0.02)
+    assert decision.duration_s == 0.5
+    lockstep = Arm(lockstep=True, command_timeout_s=0.5)
+    lockstep.joints(stamp_ns=1)
+    whole = lockstep.command(HOME + 0.2, duration_s=5.0, stamp_ns=1)
+    assert whole.target == pytest.approx(HOME + 0.2) and whole.duration_s == 5.0
+
+
 def test_nothing_is_sent_before_the_joints_are_trusted() -> None:
     arm = Arm()
     assert arm.joints().target is None

@@ -55,6 +55,12 @@ def test_an_episode_that_is_first_heard_of_in_the_middle_leaves_the_hand_as_it_i
     assert hand.hear(Said(5)) is False
 
 
+def test_a_simulator_that_was_started_again_in_its_first_episode_has_begun_the_next() -> None:
+    hand = Hand()
+    assert [hand.hear(Said(0, in_hand, step)) for step, in_hand in ((0, False), (1, False), (2, True))][-1] is True
+    assert hand.hear(Said(0, step=0)) is False
+
+
 def test_a_hand_keeps_its_fingers_between_open_and_closed() -> None:
     assert FINGERS.clip(np.array([2.0, 1.0])).tolist() == [1.2, 0.5]
     assert FINGERS.clip(np.array([-1.0, -1.0])).tolist() == [0.0, -0.5]
@@ -93,6 +99,17 @@ def test_the_arm_stands_still_while_its_hand_moves_and_obeys_again_afterwards(ar
     assert all(np.array_equal(q, arm.q) for q in arm.sent), "held all the while"
     arm.wait(0.51)
     assert arm.command(HOME + 0.1).state is State.RUNNING
+
+
+def test_a_repeat_gets_the_time_that_is_left_so_that_the_hand_has_arrived_when_the_arm_is_let_go(
+    arm: ArmWithHand,
+) -> None:
+    first = arm.grip()
+    arm.wait(0.4 * first.duration_s)
+    again = arm.grip()
+    assert not again.moves and again.duration_s == pytest.approx(0.6 * first.duration_s)
+    arm.wait(0.6 * first.duration_s)
+    assert arm.grip().duration_s == first.duration_s, "it should be there; whatever held it up may be gone"
 
 
 def test_in_lockstep_a_moving_hand_holds_nothing_up() -> None:

@@ -72,11 +72,14 @@ class Expert:
             return unwrapped(last - q, self._continuous)
         ways = unwrapped(self.goals.candidates - q, self._continuous)
         costs = np.abs(ways).sum(axis=1)
-        if self._nearer is not None:
-            goal = self._nearer(q, q + ways[np.argsort(costs, kind="stable")[:SOUGHT_FROM]])
-            if goal is not None:
-                return goal - q
-        return ways[self.goals.least(costs)]
+        sought = q + ways[np.argsort(costs, kind="stable")[:SOUGHT_FROM]]
+        goal = None if self._nearer is None else self._nearer(q, sought)
+        if goal is None:
+            return ways[self.goals.least(costs)]
+        cost = np.abs(goal - q).sum()
+        if costs.min() < cost and costs[least := self.goals.least(costs)] < cost:
+            return ways[least]
+        return goal - q
 
     def decide(self, q: np.ndarray) -> np.ndarray:
         """Eq. 10: the noiseless joint step [rad], (J,), no joint above `max_step_rad`.

@@ -77,7 +77,7 @@ class Kinematics:
         return np.array(goals).reshape(-1, len(self.spec))
 
     def nearest_over(self, point_m: np.ndarray, goals: np.ndarray, q: np.ndarray) -> np.ndarray:
-        """The members of some goals' families that are nearest to a configuration.
+        """The members of some goals' families that are nearest to a configuration, as the crow flies.
 
         Args:
             point_m: that the goals are over, base frame [m], (3,).
@@ -85,7 +85,8 @@ class Kinematics:
             q: joint angles [rad], (J,).
 
         Returns:
-            (K', J) joint angles [rad] inside the limits, the nearest by eq. 9's measure first; collisions not regarded.
+            (K', J) joint angles [rad] inside the limits, the shortest way by eq. 9's measure first; collisions are not
+            regarded.
         """
         found = self._downward.nearest(np.asarray(point_m, dtype=np.float64), goals, q)
         return found[np.argsort(np.abs(found - q).sum(axis=1), kind="stable")]

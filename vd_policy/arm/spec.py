@@ -109,8 +109,10 @@ def _check_joint(spec: RobotSpec, index: int, joint: UrdfJoint, where: str) -> N
     if not all(abs(a - b) < TOLERANCE for a, b in zip(joint.axis, (0.0, 0.0, 1.0))):
         raise BadInput(f"{spec.urdf}: axis of {joint.name}", joint.axis, "0 0 1", "turn the joint's frame")
     _agree(where, joint, "continuous", spec.continuous[index], joint.type == "continuous")
-    for field in ("lower_rad", "upper_rad", "speed_limit_rad_s"):
-        _agree(where, joint, field, getattr(spec, field)[index], getattr(joint, field))
+    compare = _agree if spec.continuous[index] else _not_wider
+    for field in ("lower_rad", "upper_rad"):
+        compare(where, joint, field, getattr(spec, field)[index], getattr(joint, field))
+    _not_wider(where, joint, "speed_limit_rad_s", spec.speed_limit_rad_s[index], joint.speed_limit_rad_s)
     lower, upper = spec.lower_rad[index], spec.upper_rad[index]
     if lower >= upper:
         raise BadInput(f"{where}: limits of {joint.name}", (lower, upper), "lower below upper", "swap them")
@@ -120,6 +122,16 @@ def _check_joint(spec: RobotSpec, index: int, joint: UrdfJoint, where: str) -> N
 def _agree(where: str, joint: UrdfJoint, field: str, configured: float, described: float) -> None:
     if configured != described and not abs(configured - described) < TOLERANCE:
         raise BadInput(f"{where}: {field} of {joint.name}", configured, f"{described!r}, as the URDF says",
+                       "correct the YAML or the URDF")  # fmt: skip
+
+
+def _not_wider(where: str, joint: UrdfJoint, field: str, configured: float, described: float) -> None:
+    """A robot file may narrow what the URDF allows, to what stands around the arm, and not widen it."""
+    is_lower = field == "lower_rad"
+    beyond = described - configured if is_lower else configured - described
+    if not beyond < TOLERANCE:
+        raise BadInput(f"{where}: {field} of {joint.name}", configured,
+                       f"at {'least' if is_lower else 'most'} {described:g}, as the URDF says",
                        "correct the YAML or the URDF")  # fmt: skip
 
 

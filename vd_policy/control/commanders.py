@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+LOST_IN_A_ROW = 10
+"""Commands of one node that may be lost between two that arrive."""
+
 
 class Commanders:
     """Arbitration by the sender's name, and between two nodes of one name by their middleware sequence numbers.
@@ -23,7 +26,8 @@ class Commanders:
         """Why `sender` may not command now, naming both, or ``""``; it then holds the arm.
 
         `sequence` is the publisher's own running number of the message where the middleware tells it; it never falls
-        within one publisher's life, so one that does comes from a second publisher of the same name.
+        within one publisher's life and rises by as many as are lost, so one that falls or leaps comes from a second
+        publisher of the same name.
         """
         if not sender:
             self.refused["(unnamed)"] += 1
@@ -31,11 +35,14 @@ class Commanders:
         busy = bool(self.owner) and now_s - self._heard_s <= self.release_s
         if busy and sender != self.owner:
             return self._refuse(sender, f"command of {sender} refused: {self.owner} is commanding", now_s)
-        if busy and sequence is not None and sequence <= self._sequence:
+        if busy and sequence is not None and not self._follows(sequence):
             return self._refuse(sender, f"command of a second node named {sender} refused", now_s)
         self.owner, self._heard_s = sender, now_s
         self._sequence = -1 if sequence is None else sequence
         return ""
+
+    def _follows(self, sequence: int) -> bool:
+        return self._sequence < 0 or 0 < sequence - self._sequence <= LOST_IN_A_ROW
 
     def _refuse(self, sender: str, reason: str, now_s: float) -> str:
         self.refused[sender] += 1

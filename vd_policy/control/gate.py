@@ -283,7 +283,18 @@ class Gate:
         self.state, self.reason = State.RUNNING, f"{command.sender} commands"
         self.passed += 1
         self._commanded_s = now_s
-        return Decision(clamped.q, self.state, self.reason, command.duration_s, command.stamp_ns)
+        target, duration_s = self._begun(clamped.q, self.q, command.duration_s)
+        return Decision(target, self.state, self.reason, duration_s, command.stamp_ns)
+
+    def _begun(self, target: np.ndarray, q: np.ndarray, duration_s: float) -> tuple[np.ndarray, float]:
+        """As much of a way as is gone before the next command is due, by when this gate would hold.
+
+        The line and its speed are the same, and an arm that nobody guards any more stops there.
+        """
+        longest_s = self.settings.command_timeout_s
+        if self.settings.lockstep or duration_s <= longest_s:
+            return target, duration_s
+        return q + (target - q) * (longest_s / duration_s), longest_s
 
     def unusable(self, command: Command, stamps: StampGuard, joints: int, clock_ns: int | None) -> str:
         """Why a command for so many joints may not be used now, or ``""``; `stamps` has seen those before it."""

@@ -34,12 +34,14 @@ class Hand:
     def __init__(self) -> None:
         self.closed: bool | None = None
         self._episode: int | None = None
+        self._step = 0
 
     def hear(self, outcome: Judged) -> bool | None:
         """Whether the hand shall be closed after this outcome; None: as it is."""
-        is_next = self._episode is not None and outcome.episode != self._episode
+        is_again = outcome.step == 0 < self._step  # a simulator that was started again counts from the first one
+        is_next = self._episode is not None and (outcome.episode != self._episode or is_again)
         is_first = self._episode is None and outcome.step == 0 and self.closed is None
-        self._episode = outcome.episode
+        self._episode, self._step = outcome.episode, outcome.step
         if is_next or is_first:
             self.closed = False
         if outcome.in_hand:

@@ -15,6 +15,9 @@ from vd_policy.control.gate import Command, Gate, State
 LONGEST_S = 10.0
 """The arm is held for as long as a command for the hand may take; no hand needs more."""
 
+SOON_S = 0.01
+"""A repeat that comes when less time than this is left is a command of its own again."""
+
 
 @dataclass(frozen=True)
 class HandDecision:
@@ -51,6 +54,7 @@ class HandGate:
         self.clamps: Counter[str] = Counter()
         self.passed = 0
         self._last: np.ndarray | None = None
+        self._there_s = -float("inf")
 
     def on_command(
         self, command: Command, now_s: float, clock_ns: int | None = None, sequence: int | None = None
@@ -74,19 +78,23 @@ class HandGate:
             wrong = f"time_from_start is {command.duration_s} s, at most {LONGEST_S:g} s"
         if wrong:
             return self._refuse("unusable", wrong)
-        return self._pass_on(command)
+        return self._pass_on(command, now_s)
 
     def refuse_command(self, reason: str) -> HandDecision:
         """A command message that cannot be read (other joints, another length, no point)."""
         return self._refuse("unreadable", reason)
 
-    def _pass_on(self, command: Command) -> HandDecision:
+    def _pass_on(self, command: Command, now_s: float) -> HandDecision:
+        """A repeat gets the time that is left: a controller begins each trajectory anew, from where the hand is."""
         target = self.joints.clip(command.positions)
         self.clamps.update(name for name, out in zip(self.joints.names, target != command.positions) if out)
         moves = self._last is None or not np.array_equal(target, self._last)
         self._last = target
+        if moves:
+            self._there_s = now_s + command.duration_s
+        left_s = self._there_s - now_s
         self.passed += 1
-        return HandDecision(target, command.duration_s, command.stamp_ns, moves)
+        return HandDecision(target, left_s if left_s > SOON_S else command.duration_s, command.stamp_ns, moves)
 
     def _refuse(self, kind: str, reason: str) -> HandDecision:
         self.refusals[kind] += 1

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from vd_policy.base.episode import Obs
 from vd_policy.base.errors import VdPolicyError
 from vd_policy.base.files import in_turn, storage_errors, write_bytes, write_json
 from vd_policy.demos.foreign import ForeignMap, read_foreign
@@ -24,6 +23,8 @@ from vd_policy.demos.storage import storage_files
 LEDGER = "episodes.jsonl"
 COMMIT_BYTES = 256 << 20
 """What a crash may cost of a conversion; syncing each episode takes three times as long."""
+LATER = {"task_changes": "", "goals": "found"}
+"""Values of what older arrays do not say: left out of the hashes, which stay the same."""
 CACHE_SCHEMA = 2
 """Rises when the arrays change their meaning; an older cache is then converted anew."""
 
@@ -41,6 +42,21 @@ class Shape:
     robot: str
     task_changes: str = ""
     """Where the task had other settings than the one of its name: which."""
+    goals: str = "found"
+    """Which goals the expert chose among."""
+
+    @classmethod
+    def of(cls, info: EpisodeInfo, height: int, width: int) -> Shape:
+        """What an episode with pictures of this size [pixels] has in common with others."""
+        return cls(height, width, info.joints, info.max_step_rad, info.period_s, info.task, info.robot,
+                   info.task_changes, info.goals)  # fmt: skip
+
+    def difference(self, other: Shape) -> tuple[str, str]:
+        """The first thing that another episode has otherwise, and why it is left out; two empty texts where none is."""
+        for key, value in asdict(self).items():
+            if getattr(other, key) != value:
+                return key, "another " + key.removesuffix("_rad").removesuffix("_s").replace("_", " ")
+        return "", ""
 
     def arrays(self) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
         """Array name to type and shape of one row."""
@@ -185,13 +201,13 @@ class _Arrays:
     def _append(self, bag: Path, printed: list[list[Any]]) -> Entry:
         recording = self._source.read(bag)
         obs, label, dropped = recording.pairs()
-        shape = _shape(recording.info, obs)
+        shape = Shape.of(recording.info, *obs["depth"].shape[1:])
         self._check_shape(bag, shape)
         if self._shape is None:
             write_json(self._cache / "shape.json", asdict(shape))
             self._shape = shape
             self._open_files(shape)
-        told = {key: value for key, value in asdict(shape).items() if key != "task_changes" or value}
+        told = {key: value for key, value in asdict(shape).items() if value != LATER.get(key)}
         digest = hashlib.sha256(json.dumps(told).encode())
         for name, (dtype, _) in shape.arrays().items():
             rows = np.ascontiguousarray(label if name == "label" else obs[name], dtype)
@@ -204,11 +220,10 @@ class _Arrays:
 
     def _check_shape(self, bag: Path, shape: Shape) -> None:
         """Refuse an episode that does not fit those before it, by the first thing that differs."""
-        mine = asdict(self._shape) if self._shape is not None else {}
-        for key, value in mine.items():
-            if (theirs := getattr(shape, key)) != value:
-                reason = "another " + key.removesuffix("_rad").removesuffix("_s").replace("_", " ")
-                raise UnusableEpisode(reason, f"{bag.name}: {key}", theirs, f"{value!r}, as in the first episode")
+        key, reason = self._shape.difference(shape) if self._shape is not None else ("", "")
+        if key:
+            raise UnusableEpisode(reason, f"{bag.name}: {key}", getattr(shape, key),
+                                  f"{getattr(self._shape, key)!r}, as in the first episode")  # fmt: skip
 
     def _open_files(self, shape: Shape) -> None:
         """Open the arrays behind their last entered row; what a crash wrote beyond it is overwritten."""
@@ -230,12 +245,6 @@ class _Arrays:
 def _sync(file: Any) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _shape(info: EpisodeInfo, obs: Obs) -> Shape:
-    height, width = obs["depth"].shape[1:]
-    return Shape(height, width, info.joints, info.max_step_rad, info.period_s, info.task, info.robot,
-                 info.task_changes)  # fmt: skip
 
 
 def read_shape(cache: Path) -> Shape:

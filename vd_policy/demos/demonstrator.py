@@ -155,6 +155,7 @@ class Demonstrator:
             sequence=index,
             expert_rule=expert.rule,
             expert_noise_rad=expert.noise_std_rad,
+            goals=env.settings.goals,
         )
 
 

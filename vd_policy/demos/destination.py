@@ -78,6 +78,8 @@ def check_mixes(out: Path, task: TaskSettings, robot: str, image_size: tuple[int
     info, pictures = recording.info, list(recording.rgb.values())
     there = {"task": _described(info.task, info.task_changes), "robot": info.robot}
     mine = {"task": _described(task.task, changes_of(task)), "robot": robot}
+    if recording.label:
+        there["goals of the task"], mine["goals of the task"] = info.goals, task.goals
     if pictures:
         there["image size"], mine["image size"] = ("{}x{}".format(*s) for s in (pictures[0].shape[:2], image_size))
     for what, value in mine.items():
@@ -114,7 +116,11 @@ def _prepared(out: Path, mine: dict[str, Any], existing: str) -> int:
         check_mixes(out, load_task(mine["task"]), load_robot(mine["robot"]).name, size)
         _note_appended(out, mine, there)
         return there
-    first = _resumed(out, mine) if there and existing == "resume" else 0
+    first = 0
+    if there and existing == "resume":
+        first = _resumed(out, mine)
+        size = mine["image_height"], mine["image_width"]
+        check_mixes(out, load_task(mine["task"]), load_robot(mine["robot"]).name, size)
     if existing in ("resume", "overwrite"):
         for leftover in unfinished_paths(out):
             shutil.rmtree(leftover)

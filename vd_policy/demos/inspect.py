@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vd_policy.demos.arrays import Shape
 from vd_policy.demos.foreign import ForeignMap, find_map, read_foreign
 from vd_policy.demos.reader import Bag, UnusableEpisode, open_bag
 from vd_policy.demos.recording import MIN_STEPS, Recording, read_recording
@@ -48,7 +49,10 @@ class BagReport:
     """Share of the steps that have a label."""
     rollout_steps: int = 0
     """Steps with a whole observation, where nobody but an expert acted and nobody labelled it."""
-    image_size: tuple[int, int] | None = None
+    shape: Shape | None = None
+    """What it has in common with the other episodes of a dataset."""
+    differs: bool = False
+    """From the first usable episode, so that a dataset leaves it out."""
     frozen_images: int = 0
     """Steps whose picture is that of the step before although the arm moved."""
     depth_valid_mean: float = 0.0
@@ -56,6 +60,11 @@ class BagReport:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Worth knowing, and no fault."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it holds a demonstration that a dataset can read."""
+        return self.samples > 0 and self.steps >= MIN_STEPS
 
 
 @dataclass
@@ -76,7 +85,7 @@ class Inspection:
 
     def figures(self) -> dict[str, Any]:
         """For scripts."""
-        used = [e for e in self.episodes if e.samples and e.steps >= MIN_STEPS]
+        used = [e for e in self.episodes if e.usable and not e.differs]
         rollouts = [e for e in self.episodes if e.rollout_steps]
         return {
             "episodes": len(self.episodes),
@@ -117,7 +126,8 @@ def inspect(directory: str | Path, progress: Callable[[int, int], None] | None =
     if not bags:
         problems.append(f"{directory}: no episode bags")
     _judge_rates(episodes, mapping)
-    return Inspection(directory, episodes, problems + _differences(episodes), notes)
+    _judge_differences(episodes)
+    return Inspection(directory, episodes, problems, notes)
 
 
 def inspect_bag(path: Path, mapping: ForeignMap | None = None) -> BagReport:
@@ -192,7 +202,7 @@ def _judge(recording: Recording, report: BagReport) -> None:
 
 def _judge_images(recording: Recording, stamps: list[int], report: BagReport) -> None:
     """Sizes, frozen pictures and holes in the depth."""
-    report.image_size = recording.rgb[stamps[0]].shape[:2]
+    report.shape = Shape.of(recording.info, *recording.rgb[stamps[0]].shape[:2])
     valid = [float((recording.depth[s] > 0).mean()) for s in stamps]
     report.depth_valid_mean, report.depth_valid_min = float(np.mean(valid)), float(np.min(valid))
     in_a_row = longest = 0
@@ -208,9 +218,16 @@ def _judge_images(recording: Recording, stamps: list[int], report: BagReport) ->
         report.problems.append(f"depth: only {report.depth_valid_min:.1%} of the pixels are valid in the worst step")
 
 
-def _differences(episodes: list[BagReport]) -> list[str]:
-    sizes = sorted({e.image_size for e in episodes if e.image_size})
-    return [f"image sizes differ between episodes: {', '.join(f'{h}x{w}' for h, w in sizes)}"] if len(sizes) > 1 else []
+def _judge_differences(episodes: list[BagReport]) -> None:
+    """Name what no dataset would mix with the first usable episode."""
+    usable = [(e, e.shape) for e in episodes if e.usable and e.shape is not None]
+    for episode, shape in usable[1:]:
+        first, like = usable[0]
+        key, reason = like.difference(shape)
+        if key:
+            episode.differs = True
+            was, now = getattr(like, key), getattr(shape, key)
+            episode.problems.append(f"{reason}: {key} is {now!r}, and {was!r} in {first.name}; a dataset leaves it out")
 
 
 def table(inspection: Inspection) -> str:

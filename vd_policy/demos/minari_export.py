@@ -21,6 +21,7 @@ from vd_policy import __version__
 from vd_policy.base.episode import Episode
 from vd_policy.base.errors import BadInput
 from vd_policy.base.files import TEMPORARY_PREFIX, storage_errors
+from vd_policy.demos.arrays import Shape
 from vd_policy.demos.foreign import find_map, read_foreign
 from vd_policy.demos.reader import UnusableEpisode
 from vd_policy.demos.recording import read_recording
@@ -45,7 +46,9 @@ class Exported:
 def export_minari(
     directory: str | Path, root: str | Path, name: str, progress: Callable[[int, int], None] | None = None
 ) -> Exported:
-    """Write every whole episode in `directory` to the Minari dataset `name` under `root`; lossless, images included.
+    """Write the whole episodes in `directory` to the Minari dataset `name` under `root`; lossless, images included.
+
+    Of another arm, task or image size than the first one none is taken, as by `Dataset`.
 
     Observations are ``rgb``, ``depth`` [mm] and ``q`` [rad]; actions are what was asked for, in units of the largest
     step; ``infos`` hold ``applied`` and, where the bag has them, the expert's noiseless ``label``.
@@ -114,10 +117,17 @@ def _root_beside(root: Path) -> Iterator[Path]:
 
 def _episodes(directory: Path, bags: list[Path], skipped: Counter[str]) -> Iterator[Episode | None]:
     """Each bag as an episode, or None for one that was left out and counted."""
-    mapping = find_map(directory)
+    mapping, first = find_map(directory), None
     for path in bags:
         try:
-            yield (read_foreign(path, mapping) if mapping else read_recording(path)).episode()
+            recording = read_foreign(path, mapping) if mapping else read_recording(path)
+            episode = recording.episode()
+            shape = Shape.of(recording.info, *episode.obs["depth"].shape[1:])
+            first = first or shape
+            key, reason = first.difference(shape)
+            if key:
+                raise UnusableEpisode(reason, f"{path.name}: {key}", getattr(shape, key), "as in the first episode")
+            yield episode
         except UnusableEpisode as error:
             skipped[error.reason] += 1
             yield None

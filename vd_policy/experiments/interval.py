@@ -59,6 +59,14 @@ def mean_of(values: Sequence[float]) -> Mean:
     if count == 1:
         return Mean(mean, math.nan, math.nan, 1)
     variance = math.fsum((v - mean) ** 2 for v in values) / (count - 1)
-    quantile = STUDENT_95[count - 2] if count - 2 < len(STUDENT_95) else Z_95
-    half = quantile * math.sqrt(variance / count)
+    half = _student_95(count - 1) * math.sqrt(variance / count)
     return Mean(mean, mean - half, mean + half, count)
+
+
+def _student_95(freedom: int) -> float:
+    """Two-sided 95 % quantile of Student's t; beyond the table by its expansion about the normal one's (26.7.5 of
+    Abramowitz and Stegun, Handbook of Mathematical Functions), which is right to 1e-5 there."""
+    if freedom <= len(STUDENT_95):
+        return STUDENT_95[freedom - 1]
+    z = Z_95
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)

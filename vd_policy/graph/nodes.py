@@ -92,6 +92,9 @@ def _check_recordable(o: DemonstrateOptions, task: TaskSettings) -> None:
 def _deploy(o: DeployOptions) -> list[NodeSpec]:
     o = _as_trained(o)
     lockstep = o.sim and _lockstep(o)
+    if o.episodes and not (o.sim or o.record):
+        raise BadInput("episodes", o.episodes, "0 where neither a simulator nor a recorder counts them",
+                       "give record:=DIR, or end the graph by hand")  # fmt: skip
     policy = {"run": o.run, "robot": o.robot, "explore": o.explore, "seed": o.seed, "lockstep": lockstep,
               "rollouts": o.rollouts, "resize": o.resize}  # fmt: skip
     nodes = [NodeSpec("policy", policy), *_gripper(o, lockstep), _safety(o, lockstep=lockstep)]
@@ -143,7 +146,7 @@ def _recorder(o: SimOptions, out: str, **parameters: Any) -> NodeSpec:
 
 def _recorded(o: SimOptions) -> dict[str, Any]:
     """How the sim differs when a recorder is there: the recorder counts, and in lockstep it asks for each episode."""
-    return {"episodes": 0, "auto_reset": not _lockstep(o)}
+    return {"episodes": 0, "auto_reset": o.auto_reset and not _lockstep(o)}
 
 
 def _rollout_seed(o: SimOptions) -> int:
@@ -153,7 +156,7 @@ def _rollout_seed(o: SimOptions) -> int:
 
 def _demonstration_seed(o: DemonstrateOptions) -> int:
     """Other cups where a recording is added to, than those that are there."""
-    there = next_index(Path(o.out))
+    there = next_index(Path(o.out).expanduser())
     return Seeds(o.seed).integer("appended", there) if there else o.seed
 
 

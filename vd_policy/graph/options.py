@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -107,7 +108,11 @@ def options_of(graph: str) -> type:
 
 
 def from_text(options_class: type, texts: Mapping[str, str], where: str) -> Any:
-    """Options from text, as launch arguments are given; an empty text is None where None is possible."""
+    """Options from text, as launch arguments are given; an empty text is None where None is possible.
+
+    No shell expands ``~`` behind ``:=``.
+    """
+    texts = {name: str(Path(text).expanduser()) if text.startswith("~/") else text for name, text in texts.items()}
     fields = {f.name: f for f in dataclasses.fields(options_class)}
     values = {name: _value(options_class, name, text) if name in fields else text for name, text in texts.items()}
     return build(options_class, values, where)

@@ -41,12 +41,20 @@ def command(spec: NodeSpec, parameters_file: Path) -> list[str]:
     A file and not ``-p``: a string that looks like a number stays a string. The key is ``/**`` because a bare node
     name does not match the same node in a namespace.
     """
-    parameters_file.write_text(yaml.safe_dump({"/**": {"ros__parameters": given(spec.parameters)}}, sort_keys=False))
+    parameters = {"/**": {"ros__parameters": given(spec.parameters)}}
+    parameters_file.write_text(yaml.dump(parameters, Dumper=_Quoting, sort_keys=False))
     line = [sys.executable, "-m", f"vd_policy.nodes.{spec.executable}", "--ros-args"]
     line += ["-r", f"__node:={spec.name}"]
     for before, after in spec.remappings:
         line += ["-r", f"{before}:={after}"]
     return [*line, "--params-file", str(parameters_file)]
+
+
+class _Quoting(yaml.SafeDumper):
+    """Quotes every string: rcl takes some for numbers or truth values that YAML does not, such as 1e5 and y."""
+
+
+_Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -38,8 +38,8 @@ class Critic(nn.Module):
     It sees nothing that the policy does not see but the position in the episode: no cup position, no distance. Inputs
     and returns are standardised by the batches of the window.
 
-    Life cycle: `values` of a batch first, then `remember` and `fit` on it, so that no advantage is measured against a
-    value that has seen its own return.
+    Life cycle: `values` of a batch first, then `remember` and `fit` on it, so that no advantage of a new batch is
+    measured against a value that has seen its own return. Those of replayed batches (`replay_batches`) are.
     """
 
     input_mean: Tensor

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vd_policy.base.episode import Episode
+from vd_policy.base.errors import BadInput
 from vd_policy.learning.collector import Collector
 from vd_policy.learning.learner import Learner
 from vd_policy.learning.metrics import Metrics
@@ -20,6 +21,9 @@ from vd_policy.policy.checkpoint import Run, load_metrics, load_training, save_r
 CHECKPOINT_ITERATIONS = 10
 NOTED_LATER = ("task", "robot", "task_settings")
 """What trainings were begun with that older ones do not say."""
+EARLIER_TASK = {"goals": "found"}
+"""Settings of tasks of before they had a name: what a training that does not say them was begun with."""
+INITIAL_STD = "initial_std"
 REPORTED_ITERATIONS = 10
 """The result's rollout figures are means over this many last iterations."""
 
@@ -67,13 +71,25 @@ class Training:
         check_free(self.out, resume=True)
         state = load_training(self.out)
         before = state["begun_with"]
+        if noted := before.get("task_settings"):
+            before = {**before, "task_settings": {**EARLIER_TASK, **noted}}
         now = {name: value for name, value in self.begun_with.items() if name in before or name not in NOTED_LATER}
         check_unchanged(before, now, allow_changed)
+        self._keep_exploration(before)
         self.learner.load_state_dict(under("learner", state))
         self.collector.next_episode = state["next_episode"]
         self.rl_steps = state["rl_steps"]
         self.metrics = Metrics(load_metrics(self.out))
         self._is_mine = True
+
+    def _keep_exploration(self, before: Mapping[str, Any]) -> None:
+        """A training goes on from the standard deviations that it has: another start of them can only be refused."""
+        begun, asked = before.get(INITIAL_STD), self.begun_with.get(INITIAL_STD)
+        if asked is not None and asked != begun:
+            raise BadInput("--resume: initial_std", asked, f"{begun!r}, as this run was begun",
+                           "leave it out, or train what is there anew in another --out")  # fmt: skip
+        if INITIAL_STD in before:
+            self.begun_with[INITIAL_STD] = begun
 
     def run(self, steps: int, progress: Progress | None = None) -> None:
         """Iterate until `steps` environment steps of RL are done, those before a resume counted in.

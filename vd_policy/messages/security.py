@@ -31,6 +31,7 @@ ENCLAVES = {
 OPERATOR = "operator"
 LIFECYCLE = "policy"
 """The one managed node."""
+LIFECYCLE_TOPIC = "~/transition_event"
 LIFECYCLE_SERVICES = ("change_state", "get_available_states", "get_available_transitions", "get_state",
                       "get_transition_graph")  # fmt: skip
 NODE_SERVICES = ("describe_parameters", "get_parameter_types", "get_parameters", "get_type_description",
@@ -56,7 +57,8 @@ def sros2_policy() -> str:
     for name in sorted({*ENCLAVES.values(), OPERATOR}):
         profiles = ET.SubElement(ET.SubElement(enclaves, "enclave", path=f"/{name}"), "profiles")
         profile = ET.SubElement(profiles, "profile", ns="/", node=name)
-        _rule(profile, "topics", "publish", [*ROS_PUBLISHES, *(t for t in TOPICS if name in publishers(t))])
+        own = [LIFECYCLE_TOPIC] if name == LIFECYCLE else []
+        _rule(profile, "topics", "publish", [*ROS_PUBLISHES, *own, *(t for t in TOPICS if name in publishers(t))])
         _rule(profile, "topics", "subscribe", [*ROS_SUBSCRIBES, *(t for t in TOPICS if name in subscribers(t))])
         _rule(profile, "services", "reply", _served(name))
         _rule(profile, "services", "request", _requested(name))

@@ -13,7 +13,6 @@ import numpy as np
 from rclpy.node import Node
 
 from vd_policy.base.episode import Obs
-from vd_policy.base.errors import VdPolicyError
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import setting
 from vd_policy.control.assembler import Assembled
@@ -90,7 +89,7 @@ class Acting(ABC):
         """Begin to observe; where that is refused, end what was begun."""
         try:
             self.observer = Observer(self._node, self.spec, self.settings, self.on_observation, self.on_repeat)
-        except VdPolicyError:
+        except Exception:
             self._end()
             raise
 

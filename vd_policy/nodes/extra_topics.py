@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from vd_policy.base.errors import BadInput
 from vd_policy.demos.factory import has_header, is_known
 from vd_policy.messages.topics import RECORDED
 from vd_policy.nodes.ros import message_class, subscription
+
+RCLError = rclpy_implementation.RCLError
 
 
 class ExtraTopics:
@@ -25,13 +29,16 @@ class ExtraTopics:
             a header, the serialised bytes, and rclpy's message info.
         on_lost: called with the name and the number of messages that DDS lost on the way.
         depth: queue length.
+
+    Raises:
+        BadInput: a name that ROS does not allow.
     """
 
     def __init__(self, node: Node, names: Iterable[str], on_message: Callable[..., None],
                  on_lost: Callable[[str, int], None], depth: int) -> None:  # fmt: skip
         self._node, self._on_message, self._on_lost, self._depth = node, on_message, on_lost, depth
         known = {node.resolve_topic_name(name) for name in RECORDED}
-        self._waiting = {node.resolve_topic_name(name) for name in names} - known
+        self._waiting = {_resolved(node, name) for name in names} - known
         self._subscriptions: list[Any] = []
 
     @property
@@ -73,3 +80,11 @@ def joint_profile(offers: list[QoSProfile], depth: int) -> QoSProfile:
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
+
+
+def _resolved(node: Node, name: str) -> str:
+    try:
+        return node.resolve_topic_name(name)
+    except RCLError as error:
+        why = str(error).partition(", at ")[0]
+        raise BadInput("extra_topics", name, "names of topics: letters, digits, _ and /", why) from None

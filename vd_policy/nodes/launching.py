@@ -6,6 +6,7 @@ A launch argument is an option of `vd_policy.graph.options`, with its help, choi
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, Shutdown
@@ -17,7 +18,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity  # 
 from vd_policy.base.resources import resource
 from vd_policy.graph.nodes import added, foundation
 from vd_policy.graph.options import as_text, from_text, options_of, plain_type
-from vd_policy.graph.process import NodeSpec, given
+from vd_policy.graph.process import STARTED_BY, NodeSpec, given
 
 
 def describe(graph: str) -> LaunchDescription:
@@ -66,5 +67,6 @@ def _node(spec: NodeSpec) -> Node:
         parameters=[given(spec.parameters)],
         remappings=list(spec.remappings),
         output="screen",
+        additional_env={STARTED_BY: str(os.getpid())},
         on_exit=Shutdown(reason=f"{spec.name} ended"),
     )

@@ -41,7 +41,7 @@ class ObserverSettings(WatchSettings):
     resize: str = setting(REFUSE, "images of another size than in training: refuse them, crop them to the aspect ratio "
                           "and scale, or stretch", choices=(REFUSE, *FITS))  # fmt: skip
     robot: str = setting("", "real time: robot file that says how the driver names and counts the joints"
-                         " (driver_joints), and how fast they can be; empty: as in training, at any speed")  # fmt: skip
+                         " (driver_joints), and how fast they can be; empty: the run's")  # fmt: skip
     future_s: float = setting(0.1, "stamps may run ahead of this node's clock by this much [s]", minimum=0)
 
 

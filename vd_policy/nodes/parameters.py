@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
+from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import as_dict, build
 
 T = TypeVar("T")
@@ -27,6 +29,10 @@ def declare(node: Node, settings_class: type[T]) -> T:
     """
     overrides: dict[str, Any] = node.get_parameters_by_prefix("")
     given = {name: _plain(p.value) for name, p in overrides.items() if not _is_ros_own(name)}
+    for name, value in given.items():
+        if isinstance(value, float) and math.isinf(value):
+            raise BadInput(f"parameter {name} of {node.get_fully_qualified_name()}", value, "a finite number",
+                           "give a large one where there shall be no bound")  # fmt: skip
     settings = build(settings_class, _nested(given), f"parameters of {node.get_fully_qualified_name()}")
     fields = {f.name: f for f in dataclasses.fields(settings_class)}  # type: ignore[arg-type]
     for name, value in _flat(as_dict(settings)).items():

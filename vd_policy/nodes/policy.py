@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+import traceback
+from dataclasses import dataclass, replace
 
 import torch
 from lifecycle_msgs.srv import ChangeState
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.settings import setting
+from vd_policy.graph.trained import task_and_robot
 from vd_policy.nodes.acting import Acting, ActingSettings
 from vd_policy.nodes.acting_lockstep import LockstepActing
 from vd_policy.nodes.acting_realtime import RealTimeActing
 from vd_policy.nodes.diagnostics import ERROR, WARN, Diagnostics
 from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.ros import run, steady_timer
-from vd_policy.policy.checkpoint import load_run
+from vd_policy.policy.checkpoint import Run, load_run
 
 RCLError = rclpy_implementation.RCLError
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -86,6 +89,10 @@ class PolicyNode(LifecycleNode):
             self._error = error
             self._diagnostics.state(ERROR, str(error))
             return FAILURE
+        except Exception as error:  # rclpy would say nothing of it
+            self.get_logger().error(traceback.format_exc())
+            self._diagnostics.state(ERROR, f"{type(error).__name__}: {error}")
+            return FAILURE
         self._error = None
         self._diagnostics.state(WARN, "inactive")
         return SUCCESS
@@ -125,8 +132,23 @@ class PolicyNode(LifecycleNode):
         if not self.settings.run:
             raise BadInput("run", "", "the directory of a trained run", "set the parameter run")
         torch.set_num_threads(self.settings.threads)
-        kind = LockstepActing if self.settings.lockstep else RealTimeActing
-        return kind(self, self.settings, load_run(self.settings.run), self._diagnostics)
+        kind, run = LockstepActing if self.settings.lockstep else RealTimeActing, load_run(self.settings.run)
+        settings = self.settings
+        if not settings.lockstep and not settings.robot:
+            settings = replace(settings, robot=self._robot_of(run))
+        return kind(self, settings, run, self._diagnostics)
+
+    def _robot_of(self, run: Run) -> str:
+        """The robot that a run was trained with; empty where there is no file of it here."""
+        _, robot = task_and_robot(self.settings.run, allow_changed=True)
+        try:
+            if load_robot(robot).joints == tuple(run.spec.joints):
+                return robot
+        except BadInput:
+            pass
+        self.get_logger().warning(f"no robot file is known for {self.settings.run}: joints are read as the driver "
+                                  "names and counts them, at any speed; give the parameter robot")  # fmt: skip
+        return ""
 
     def _watch(self) -> None:
         if self._acting is None:

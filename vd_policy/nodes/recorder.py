@@ -164,7 +164,7 @@ class RecorderNode(Node):
         return EpisodeInfo(task=task.task, robot=robot.name, joints=robot.joints, max_step_rad=task.max_step_rad,
                            period_s=task.period_s, horizon=task.horizon, source=s.source,
                            task_changes=changes_of(task), expert_rule=s.expert_rule,
-                           expert_noise_rad=s.expert_noise_rad,
+                           expert_noise_rad=s.expert_noise_rad, goals=task.goals,
                            driver_joints={} if s.lockstep else robot.driver_joints,
                            around_rad={} if s.lockstep else robot.around_rad)  # fmt: skip
 

@@ -42,6 +42,8 @@ LAST_WORDS_S = 2.0
 """How long a node that ends waits for its last messages to be acknowledged."""
 SEQUENCE_UNSUPPORTED = 2**64 - 1
 """RMW_MESSAGE_INFO_SEQUENCE_NUMBER_UNSUPPORTED: what Cyclone DDS says of every message."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals on which a node ends in order; the last comes of a terminal that is closed."""
 NO_LEASE_S = 1e8
 """DDS reports publishers without a lease with one of centuries."""
 
@@ -206,8 +208,8 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
     """The life of a node process: start, spin, end; returns the exit code.
 
     A node that has a ``close()`` gets it called before it is destroyed, with the ROS context still alive and further
-    signals ignored. Exit code 0 after SIGINT, SIGTERM or `Finished`; 2 with one line for bad input, 1 with one line for
-    other known errors. A signal never interrupts a callback.
+    signals ignored. Exit code 0 after a signal of `ENDING` or `Finished`; 2 with one line for bad input, 1 with one
+    line for other known errors. A signal never interrupts a callback.
     """
     stop = threading.Event()
     try:
@@ -263,7 +265,7 @@ def _end_without(process: int) -> None:
 
 @contextlib.contextmanager
 def _signals(stop: threading.Event) -> Iterator[list[Callable[[], None]]]:
-    """Set `stop`, then call what is in the yielded list, when SIGINT or SIGTERM comes.
+    """Set `stop`, then call what is in the yielded list, when a signal of `ENDING` comes.
 
     rclpy's own handlers shut the context down under a running callback, which surfaces as `RCLError` anywhere. Here the
     C handler of Python only writes a byte, and a thread that reads it asks the executor to stop after this callback.
@@ -281,7 +283,8 @@ def _signals(stop: threading.Event) -> Iterator[list[Callable[[], None]]]:
     def nothing(_number: int, _frame: Any) -> None:
         """Replaces the default action; the thread does the work."""
 
-    before = {number: signal.signal(number, nothing) for number in (signal.SIGINT, signal.SIGTERM)}
+    kept = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()  # by nohup
+    before = {number: signal.signal(number, nothing) for number in ENDING if number not in kept}
     descriptor = signal.set_wakeup_fd(writer.fileno())
     watcher = threading.Thread(target=watch, name="signals", daemon=True)
     watcher.start()

@@ -17,7 +17,7 @@ class Worker:
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         self._work = work
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=name)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)  # a node that fails early ends
         self._thread.start()
 
     @property

@@ -62,6 +62,8 @@ def _settings(args: argparse.Namespace) -> Any:
     name = args.recipe or args.method or METHODS[0]
     changes = parse_changes(args.set)
     for option, setting in (("epochs", args.epochs), ("select_epochs", args.select_every)):
+        if setting is not None and option in changes:
+            raise BadInput("--set", option, "without the option that says the same", "leave one of them out")
         if setting is not None:
             changes[option] = setting
     recipe = load_recipe(name, changes)

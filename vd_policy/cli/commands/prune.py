@@ -46,6 +46,9 @@ def run(args: argparse.Namespace) -> Result:
     from vd_policy.learning.pruning import prune_run
     from vd_policy.policy.checkpoint import load_run
 
+    if args.arrays is not None and args.explore_on is None:
+        raise BadInput("--arrays", str(args.arrays), "with --explore-on, whose demonstrations they are",
+                       "give both, or leave it out")  # fmt: skip
     torch.set_num_threads(1)
     source = load_run(args.run)
     density = args.density if args.like is None else _densities(args.like)

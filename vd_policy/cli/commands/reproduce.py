@@ -16,6 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from vd_policy.base.errors import BadInput
+from vd_policy.base.seeds import MAX_SEED
 from vd_policy.cli.arguments import number, path, whole
 from vd_policy.cli.result import Result
 
@@ -69,12 +70,25 @@ def _plan(args: argparse.Namespace) -> Plan:
 
     if load_recipe(args.recipe).method == "pretrain":
         raise BadInput("--recipe", args.recipe, "a recipe of RL, such as trpo", "pretrain takes the others")
+    if args.seed + args.seeds - 1 > MAX_SEED:
+        raise BadInput("--seed", args.seed, f"at most {MAX_SEED - args.seeds + 1} with --seeds {args.seeds}", "lower it")
+    _check_trains(args)
     changes = parse_changes(args.set) | ({} if args.steps is None else {"steps": args.steps})
     scale = replaced(scale_of(args.figure, args.scale), changes, "--set")
     seeds = [args.seed + i for i in range(args.seeds)]
     weights = {} if args.l2_weight is None else {"l2_weight": tuple(args.l2_weight)}
     sweep = Sweep(initial_std=tuple(args.initial_std), **weights)
     return make_plan(args.figure, scale, seeds=seeds, recipe=args.recipe, sweep=sweep, only=args.only)
+
+
+def _check_trains(args: argparse.Namespace) -> None:
+    """Refuse options of RL, and of L2, for tables that only clone with VD."""
+    if not args.figure.startswith("table1"):
+        return
+    asked = {"--recipe": args.recipe != "trpo", "--steps": args.steps is not None,
+             "--initial-std": bool(args.initial_std), "--l2-weight": args.l2_weight is not None}  # fmt: skip
+    for option in (name for name, is_asked in asked.items() if is_asked):
+        raise BadInput(option, args.figure, "a figure: a table only clones, with VD", "leave it out")
 
 
 class _Bar:

@@ -32,12 +32,15 @@ from vd_policy.policy.gaussian import GaussianPolicy, exploring, new_policy
 from vd_policy.policy.layers import regularised_layers
 from vd_policy.policy.prune import prune, prune_by_magnitude
 from vd_policy.sim.env import ArmEnv
+from vd_policy.sim.tasks import load_task
 
 JOB_FILE, DONE_FILE, EVALUATIONS_FILE = "job.json", "done.json", "evaluations.csv"
 EVALUATION_SEED = 0
 """Of the fixed starts, the same ones for all methods and seeds; no demonstration or rollout draws from them."""
 RECIPE_SETTINGS = "recipe_settings"
 """Of a job's file: what its recipe says, which somebody may edit later."""
+GOALS, EARLIER_GOALS = "expert_goals", "found"
+"""Of a job's file: which goals the task's expert chooses among, and what that was before a task said it."""
 LATER = ("steps",)
 """A field that a repeated command may change: a training goes on to more steps."""
 
@@ -62,7 +65,7 @@ def check_same(job: Job, root: Path) -> None:
     file = job.place(root) / JOB_FILE
     if not file.is_file():
         return
-    here, there = _plain(job), _completed(json.loads(file.read_text()))
+    here, there = _plain(job), {GOALS: EARLIER_GOALS, **_completed(json.loads(file.read_text()))}
     for name, value in here.items():
         if name == RECIPE_SETTINGS and name not in there:  # a job from before they were written down
             continue
@@ -96,7 +99,11 @@ def trained(job: TrainJob, root: Path) -> Path:
 def _plain(job: Job) -> dict[str, Any]:
     values = asdict(job)
     return {**{name: value for name, value in values.items() if name not in LATER},
-            RECIPE_SETTINGS: load_recipe(job.recipe).settings}  # fmt: skip
+            RECIPE_SETTINGS: load_recipe(job.recipe).settings, GOALS: load_task(_task_of(job)).goals}  # fmt: skip
+
+
+def _task_of(job: Job) -> str:
+    return job.task if isinstance(job, CloneJob) else job.clone.task
 
 
 def _completed(begun: dict[str, Any]) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def _beside_expert(
 ) -> list[Verdict]:
     """How much is left to the expert: while exploring, as the paper plots it, and for the policy that is put to use."""
     ends = [t.curve.final() - level for t in trainings]
-    shares = [t.evaluations[-1][measure.evaluated] / level for t in trainings if t.evaluations]
+    shares = [end[measure.evaluated] / level for t in trainings if (end := t.at_end)]
     return [
         judge.below(f"{name} ends short of the expert ({expert})", "significantly short",
                     f"difference in final {measure.words}", ends),
@@ -191,10 +191,10 @@ def _recipes(
         name = _name(arm)
         for other in plain:
             for level in (*measure.levels, *clipped.values()):
-                found.append(judge.stays_below(
+                found.append(judge.costs_at_most(
                     f"{name} needs at most 1/4 of {other.job.recipe}'s samples for {level:.1f}", "not in the paper",
                     "share of the steps; a level never reached counts as all steps", _cost(arm, other, level, window),
-                    OUR_SHARE))  # fmt: skip
+                    OUR_SHARE, len(_curves(arm, other))))  # fmt: skip
         for expert, level in clipped.items():
             ends = [t.curve.final() - level for t in arm.trainings]
             found.append(judge.reaches(f"{name} ends above the expert ({expert}, {level:.1f})", "not in the paper",

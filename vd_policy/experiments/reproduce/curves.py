@@ -71,6 +71,12 @@ class Trained:
     successes: int = 0
     """Successful trajectories in all its iterations."""
 
+    @property
+    def at_end(self) -> dict[str, float] | None:
+        """The evaluation after its last step; None of a training that went on for longer and was not evaluated there."""
+        last = self.evaluations[-1] if self.evaluations else None
+        return last if last is not None and last["env_steps"] == self.job.steps else None
+
 
 def read_trained(job: TrainJob, root: Path, measure: Measure) -> Trained | None:
     """A training's curve up to the steps that the job asks for; None where it has not got there."""

@@ -132,7 +132,7 @@ def _arm_row(arm: Arm, name: str, experts: Mapping[str, float], window: int, mea
     levels = {f"{level:g}": level for level in measure.levels} | dict(experts)
     reached = {label: arm.by_seed(lambda curve, at=level: curve.steps_to(at, window))  # type: ignore[misc]
                for label, level in levels.items()}  # fmt: skip
-    ends = [t.evaluations[-1] for t in arm.trainings if t.evaluations]
+    ends = [end for t in arm.trainings if (end := t.at_end)]
     return {
         "arm": name,
         "seeds": len(arm.trainings),

@@ -13,6 +13,7 @@ REVERSED = f"{NOT_REPRODUCED}: the reverse holds"
 REACHED, NOT_REACHED = "reached", "not reached"
 """Of an aim of ours, beyond what the paper claims."""
 TOO_SHORT = "trainings too short to tell"
+NOBODY = "nobody got there"
 OTHER_SETTING = "another setting, no verdict"
 
 
@@ -55,9 +56,14 @@ class Judge:
         ours = mean_of(values)
         return self._aim(aim, paper, measure, ours, ours.low > bound)
 
-    def stays_below(self, aim: str, paper: str, measure: str, values: Sequence[float], bound: float) -> Verdict:
-        """An aim that a number over the seeds is at most `bound`."""
+    def costs_at_most(
+        self, aim: str, paper: str, measure: str, values: Sequence[float], bound: float, seeds: int
+    ) -> Verdict:
+        """An aim that what something costs, over the seeds, is at most `bound`; no values: in none of so many seeds did
+        anybody come so far that it could be told."""
         ours = mean_of(values)
+        if not values and seeds >= self.min_seeds:
+            return Verdict(aim, paper, measure, ours, NOBODY)
         return self._aim(aim, paper, measure, ours, ours.high <= bound)
 
     def agrees(self, claim: str, paper: str, measure: str, values: Sequence[float], number: float) -> Verdict:
