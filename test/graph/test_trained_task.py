@@ -22,7 +22,7 @@ from vd_policy.graph.options import DemonstrateOptions, DeployOptions, TrainOpti
 from vd_policy.graph.trained import task_and_robot
 from vd_policy.learning.pretrain import pretrain
 from vd_policy.learning.recipe import recipe_of_rl
-from vd_policy.policy.checkpoint import load_run, save_run
+from vd_policy.policy.checkpoint import load_metrics, load_run, load_training, save_run
 from vd_policy.sim.tasks import changes_of, load_task
 
 
@@ -166,6 +166,19 @@ def test_a_training_on_a_task_file_is_not_resumed_on_another_content(
     mine.write_text("extends: grasp\nhorizon: 9\n")
     assert main([*words, "--steps", "40", "--resume"]) == 2
     assert "task_settings.horizon is 9; allowed: 7, as this run was begun" in capsys.readouterr().err
+
+
+def test_a_training_of_before_a_setting_had_a_name_is_resumed_where_that_is_as_it_was(tmp_path: Path) -> None:
+    words = ["--steps", "20", "--set", "batch_steps=20", "--out", str(tmp_path / "out")]
+    start = str(save_run(tmp_path / "start", small_policy(), config={"task": "reach"}))
+    assert main(["train", start, *words]) == 0
+    training = load_training(tmp_path / "out")
+    del training["begun_with"]["task_settings"]["goals"]
+    run = load_run(tmp_path / "out")
+    extra = {name: run.manifest[name] for name in ("weight_version", "env_steps", "parents", "seeds")}
+    save_run(tmp_path / "out", run.policy, config=run.config, training=training, manifest_extra=extra,
+             metrics_csv=load_metrics(tmp_path / "out") or "")  # fmt: skip
+    assert main(["train", start, *words, "--steps", "40", "--resume"]) == 0
 
 
 def test_a_task_file_of_the_same_rules_is_the_same_task(grasping: str, tmp_path: Path) -> None:

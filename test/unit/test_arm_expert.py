@@ -93,3 +93,10 @@ def test_an_expert_without_goals_is_refused() -> None:
         Expert(np.empty((0, 3)), CONTINUOUS)
     with pytest.raises(BadInput, match="expert goals"):
         Expert(np.zeros((2, 6)), CONTINUOUS)
+
+
+def test_a_nearer_goal_that_is_not_nearer_after_all_is_not_taken() -> None:
+    goals = np.arange(3.0)[:, None] * np.ones(3)
+    chooser = Expert(goals, (False,) * 3, nearer=lambda q, some: q + 0.3)
+    assert np.allclose(chooser.decide(np.full(3, 0.1)), -0.1)
+    assert np.allclose(chooser.decide(np.full(3, 0.4)), 0.3)

@@ -19,6 +19,7 @@ from vd_policy.demos.bag import bag_paths, read_episode
 from vd_policy.demos.demonstrate import cuts, demonstrate
 from vd_policy.demos.demonstrator import CUT, DemonstrationSettings, Demonstrator, make_env
 from vd_policy.demos.destination import SETTINGS_FILE
+from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import custom_data
 from vd_policy.demos.recording import read_recording
 
@@ -147,6 +148,26 @@ def test_pairs_that_no_dataset_would_mix_are_not_appended(thirty, tmp_path, chan
     with pytest.raises(BadInput, match=said):
         demonstrate(replace(SETTINGS, **changes), 20, out, existing="append")
     assert content(out) == content(thirty)
+
+
+def test_what_another_expert_labelled_is_not_appended_to(tmp_path):
+    mine = replace(SETTINGS, task=str(tmp_path / "mine.yaml"))
+    (tmp_path / "mine.yaml").write_text("extends: reach\ngoals: all\n")
+    demonstrate(mine, 6, tmp_path / "out", seed=3)
+    with pytest.raises(BadInput, match="task is 'reach'; allowed: reach with goals all"):
+        demonstrate(SETTINGS, 6, tmp_path / "out", existing="append")
+    older = EpisodeInfo.from_custom(  # grasped before tasks said it
+        {k: v for k, v in custom_data(bag_paths(tmp_path / "out")[0]).items() if k != "goals"}, "an older bag")
+    assert older.goals == "found"
+
+
+def test_a_task_file_that_was_edited_is_not_resumed_with(tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: reach\nhorizon: 9\n")
+    mine = replace(SETTINGS, task=str(tmp_path / "mine.yaml"))
+    demonstrate(mine, 6, tmp_path / "out", seed=3)
+    (tmp_path / "mine.yaml").write_text("extends: reach\nhorizon: 12\n")
+    with pytest.raises(BadInput, match="reach with horizon 12'; allowed: reach with horizon 9"):
+        demonstrate(mine, 12, tmp_path / "out", seed=3, existing="resume")
 
 
 def test_an_interrupted_run_is_completed_to_what_it_would_have_become(thirty, tmp_path):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from vd_policy.cli.main import main
 from vd_policy.demos.bag import EpisodeWriter
+from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.inspect import inspect, table
 from vd_policy.demos.reader import open_bag
 from vd_policy.demos.sheet import COLUMNS, TEXT_HEIGHT, contact_sheet
@@ -61,6 +62,22 @@ def test_a_frozen_camera_is_named_and_a_resting_arm_is_not(tmp_path):
     with EpisodeWriter(tmp_path / "resting", 0, INFO) as writer:
         write_steps(writer, made)
     assert inspect(tmp_path / "resting").all_problems == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"robot": "another"}, "another robot"), ({"task_changes": "horizon 9"}, "another task changes"),
+     ({"max_step_rad": 0.25}, "another max step"), ({"goals": "all"}, "another goals")],
+)  # fmt: skip
+def test_an_episode_that_no_dataset_would_mix_is_named_and_not_counted(tmp_path, changes, said):
+    for index, info in enumerate((INFO, replace(INFO, **changes), INFO)):
+        with EpisodeWriter(tmp_path, index, info) as writer:
+            write_steps(writer, demo_bags.truth(index, 4))
+    found = inspect(tmp_path)
+    assert [p.startswith(f"episode_000001: {said}: ") for p in found.all_problems] == [True]
+    assert (found.figures()["usable_episodes"], found.figures()["samples"]) == (2, 8)
+    dataset = Dataset(tmp_path)
+    assert (dataset.episodes, dataset.skipped) == (2, {said: 1})
 
 
 def test_a_blind_depth_camera_is_named(tmp_path):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from demo_bags import write_episode
+from demo_bags import INFO, truth, write_episode, write_steps
 
 from vd_policy.base.errors import BadInput
 from vd_policy.cli.main import main
-from vd_policy.demos.bag import bag_paths, read_episode
+from vd_policy.demos.bag import EpisodeWriter, bag_paths, read_episode
 from vd_policy.demos.minari_export import ROOT_VARIABLE, export_minari
 
 pytest.importorskip("h5py")
@@ -44,6 +45,17 @@ def test_every_whole_episode_comes_back_bit_for_bit(demos, tmp_path, monkeypatch
         assert np.array_equal(theirs.infos["label"], ours.label)
         assert np.array_equal(theirs.infos["applied"], ours.applied)
         assert theirs.terminations.tolist() == [False] * (len(ours) - 1) + [True] and not theirs.truncations.any()
+
+
+def test_episodes_of_another_size_or_arm_are_left_out_and_counted(demos, tmp_path):
+    for index, changes in ((3, {"robot": "another"}), (4, {"max_step_rad": 0.25})):
+        with EpisodeWriter(demos, index, replace(INFO, **changes)) as writer:
+            write_steps(writer, truth(index, 4))
+    with EpisodeWriter(demos, 5, INFO) as writer:
+        write_steps(writer, truth(5, 4, height=4))
+    said = export_minari(demos, tmp_path / "minari", "reach-v0")
+    assert (said.episodes, said.steps) == (2, 10)
+    assert said.skipped == {"too short": 1, "another robot": 1, "another max step": 1, "another image height": 1}
 
 
 def test_a_taken_or_impossible_name_and_an_empty_directory_are_refused_and_leave_nothing(demos, tmp_path):

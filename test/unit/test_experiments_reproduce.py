@@ -46,6 +46,7 @@ from vd_policy.experiments.reproduce.plan import (
     scale_of,
 )
 from vd_policy.experiments.reproduce.verdict import (
+    NOBODY,
     NOT_REACHED,
     NOT_REPRODUCED,
     OTHER_SETTING,
@@ -169,6 +170,12 @@ def test_directories_that_were_begun_before_jobs_knew_their_task_go_on(tmp_path)
     with pytest.raises(BadInput, match="recipe_settings"):
         check_same(mine, tmp_path)
 
+    grasping = replace(CLONE, method="vd", task=GRASP)
+    grasping.place(tmp_path).mkdir(parents=True)
+    (grasping.place(tmp_path) / "job.json").write_text(json.dumps(asdict(grasping)))
+    with pytest.raises(BadInput, match="expert_goals is 'all'; allowed: .*'found'"):
+        check_same(grasping, tmp_path)
+
     older = [{"env_steps": 0, "success_rate": 0.5}]
     (tmp_path / "evaluations.csv").write_text(csv_text([*older, {"env_steps": 4, "success_rate": 1, "mean_return": 2}]))
     assert read_evaluations(tmp_path) == [*older, {"env_steps": 4, "success_rate": 1, "mean_return": 2}]
@@ -246,13 +253,13 @@ def test_exploring_by_uncertainty_takes_no_setting_from_a_sweep():
     assert len(plan.clones) == 1 and plan.trainings[2].initial_std is None
 
 
-@pytest.mark.parametrize("count", [2, 5, 31, 40])
+@pytest.mark.parametrize("count", [2, 5, 31, 32, 40, 200])
 def test_the_interval_of_a_mean_is_students(count):
     values = np.random.default_rng(count).normal(3.0, 2.0, count)
     found = mean_of(values.tolist())
     low, high = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
     assert found.mean == pytest.approx(values.mean())
-    assert (found.low, found.high) == (pytest.approx(low, rel=0.02), pytest.approx(high, rel=0.02))
+    assert (found.low, found.high) == (pytest.approx(low, rel=5e-4), pytest.approx(high, rel=5e-4))
 
 
 def test_a_single_seed_has_no_interval():
@@ -376,6 +383,42 @@ def test_what_is_ours_may_stop_early_and_then_counts_all_steps_of_the_papers_rec
     never = [course(recipe, s, 1.0, length) for s in range(5) for recipe, _, length in kinds]
     found = curve_verdicts("recipes", best_of(arms_of(never)), {"expert": 45.0}, 1)
     assert found[0].ours.mean == pytest.approx(100 / 40)
+
+
+def test_a_level_that_nobody_got_to_in_seeds_enough_is_not_for_want_of_seeds():
+    def course(recipe: str, seed: int) -> Trained:
+        steps = np.arange(200, 2001, 200)
+        return Trained(TrainJob(replace(CLONE, seed=seed), 0.1, recipe, 2000, 1000, 3), Curve(steps, steps * 0.0), [])
+
+    def said(seeds: int) -> set[str]:
+        trainings = [course(recipe, s) for s in range(seeds) for recipe in ("trpo", OUR_RECIPE)]
+        found = curve_verdicts("recipes", best_of(arms_of(trainings)), {"expert": 56.0}, 1)
+        return {v.outcome for v in found if "needs at most" in v.claim}
+
+    assert said(5) == {NOBODY} and said(1) == {TOO_FEW}
+
+
+def test_the_mean_policy_at_the_end_is_that_of_the_last_step_or_none():
+    steps = np.arange(200, 2001, 200)
+    job = TrainJob(CLONE, 0.1, "trpo", 2000, 1000, 3)
+    whole = [{"env_steps": at, "success_rate": at / 2000} for at in (0, 1000, 2000)]
+    assert Trained(job, Curve(steps, steps * 0.0), whole).at_end == whole[2]
+    assert Trained(job, Curve(steps, steps * 0.0), whole[:2]).at_end is None, "it was run on, and cut here"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["table1", "--steps", "7"], "--steps"),
+        (["table1_grasp", "--recipe", "trpo_c8"], "--recipe"),
+        (["table1", "--initial-std", "0.3"], "--initial-std"),
+        (["table1", "--l2-weight", "0.9"], "--l2-weight"),
+        (["fig4", "--seed", "2147483647", "--seeds", "2"], "--seed is 2147483647; allowed: at most 2147483646"),
+    ],
+)
+def test_options_that_could_not_be_followed_are_refused_before_any_work(words, said, tmp_path, capsys):
+    assert main(["reproduce", *words, "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_our_recipe_is_judged_by_what_each_level_costs_beside_the_papers():

@@ -176,6 +176,10 @@ def test_training_explores_anew_from_the_standard_deviation_asked_for(tmp_path, 
     assert "--initial-std" in capsys.readouterr().err
     assert main([*improve, "--resume", "--initial-std", "0.05"]) == 2
     assert "initial_std" in capsys.readouterr().err
+    assert main([*improve, "--resume", "--allow-changed", "--initial-std", "0.05"]) == 2
+    assert "--resume: initial_std is 0.05; allowed: 0.03" in capsys.readouterr().err
+    assert main([*improve, "--resume", "--allow-changed"]) == 0
+    assert load_run(tmp_path / "rl").config["train"]["initial_std"] == 0.03
 
 
 def test_training_on_another_task_than_the_run_was_made_for_is_refused(tmp_path, capsys):

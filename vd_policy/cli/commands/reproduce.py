@@ -71,7 +71,8 @@ def _plan(args: argparse.Namespace) -> Plan:
     if load_recipe(args.recipe).method == "pretrain":
         raise BadInput("--recipe", args.recipe, "a recipe of RL, such as trpo", "pretrain takes the others")
     if args.seed + args.seeds - 1 > MAX_SEED:
-        raise BadInput("--seed", args.seed, f"at most {MAX_SEED - args.seeds + 1} with --seeds {args.seeds}", "lower it")
+        most = MAX_SEED - args.seeds + 1
+        raise BadInput("--seed", args.seed, f"at most {most} with --seeds {args.seeds}", "lower it")
     _check_trains(args)
     changes = parse_changes(args.set) | ({} if args.steps is None else {"steps": args.steps})
     scale = replaced(scale_of(args.figure, args.scale), changes, "--set")

@@ -73,7 +73,7 @@ class Trained:
 
     @property
     def at_end(self) -> dict[str, float] | None:
-        """The evaluation after its last step; None of a training that went on for longer and was not evaluated there."""
+        """The evaluation after its last step; None where a training went on for longer and was not evaluated there."""
         last = self.evaluations[-1] if self.evaluations else None
         return last if last is not None and last["env_steps"] == self.job.steps else None
 
