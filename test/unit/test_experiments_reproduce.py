@@ -173,12 +173,27 @@ def test_directories_that_were_begun_before_jobs_knew_their_task_go_on(tmp_path)
     grasping = replace(CLONE, method="vd", task=GRASP)
     grasping.place(tmp_path).mkdir(parents=True)
     (grasping.place(tmp_path) / "job.json").write_text(json.dumps(asdict(grasping)))
-    with pytest.raises(BadInput, match="expert_goals is 'all'; allowed: .*'found'"):
+    with pytest.raises(BadInput, match="goals of the task is 'all'; allowed: .*'found'"):
         check_same(grasping, tmp_path)
+    before = replace(grasping, task="grasp_found")
+    assert (before.name, before.recipe) == ("grasp_found-vd-literal-n40-noise0.5-seed0", "vd_grasp")
+    before.place(tmp_path).mkdir(parents=True)
+    (before.place(tmp_path) / "job.json").write_text(json.dumps(asdict(before)))
+    check_same(before, tmp_path)
 
     older = [{"env_steps": 0, "success_rate": 0.5}]
     (tmp_path / "evaluations.csv").write_text(csv_text([*older, {"env_steps": 4, "success_rate": 1, "mean_return": 2}]))
     assert read_evaluations(tmp_path) == [*older, {"env_steps": 4, "success_rate": 1, "mean_return": 2}]
+
+
+def test_a_figure_can_be_made_of_a_task_of_its_rules_and_of_no_other(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: reach\ncup_region_m: [[0.4, 0.5], [-0.1, 0.1]]\n")
+    scale = replace(scale_of("fig4", "small"), task=str(mine))
+    plan = make_plan("fig4", scale, seeds=[0], recipe="trpo", sweep=Sweep(), only=["vd"])
+    assert plan.clones[0].task == plan.task == str(mine) and plan.clones[0].name.startswith("mine-vd-")
+    with pytest.raises(BadInput, match="task for fig4 is 'grasp'; allowed: one with the rules reach"):
+        make_plan("fig4", replace(scale, task="grasp"), seeds=[0], recipe="trpo", sweep=Sweep())
 
 
 def test_every_clone_has_a_recipe():

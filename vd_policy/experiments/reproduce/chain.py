@@ -17,7 +17,7 @@ import numpy as np
 from vd_policy.base.errors import BadInput
 from vd_policy.base.files import in_turn, write_bytes, write_json
 from vd_policy.base.seeds import Seeds
-from vd_policy.base.settings import build
+from vd_policy.base.settings import as_dict, build
 from vd_policy.demos.dataset import Dataset
 from vd_policy.experiments.evaluate import evaluate
 from vd_policy.experiments.reproduce.jobs import REACH, UNTRAINED, CloneJob, Job, TrainJob
@@ -25,22 +25,22 @@ from vd_policy.learning.collector import ProcessCollector
 from vd_policy.learning.pretrain import PretrainSettings, observation_spec, pretrain
 from vd_policy.learning.pruning import uncertain
 from vd_policy.learning.recipe import build_learner, load_recipe
-from vd_policy.learning.train import Training
+from vd_policy.learning.train import EARLIER_TASK, Training
 from vd_policy.policy.actor import GaussianActor
 from vd_policy.policy.checkpoint import MANIFEST, Run, load_run, save_run
 from vd_policy.policy.gaussian import GaussianPolicy, exploring, new_policy
 from vd_policy.policy.layers import regularised_layers
 from vd_policy.policy.prune import prune, prune_by_magnitude
 from vd_policy.sim.env import ArmEnv
-from vd_policy.sim.tasks import load_task
+from vd_policy.sim.tasks import ASKED_APART, load_task
 
 JOB_FILE, DONE_FILE, EVALUATIONS_FILE = "job.json", "done.json", "evaluations.csv"
 EVALUATION_SEED = 0
 """Of the fixed starts, the same ones for all methods and seeds; no demonstration or rollout draws from them."""
 RECIPE_SETTINGS = "recipe_settings"
 """Of a job's file: what its recipe says, which somebody may edit later."""
-GOALS, EARLIER_GOALS = "expert_goals", "found"
-"""Of a job's file: which goals the task's expert chooses among, and what that was before a task said it."""
+TASK_SETTINGS = "task_settings"
+"""Of a job's file: what its task says, likewise."""
 LATER = ("steps",)
 """A field that a repeated command may change: a training goes on to more steps."""
 
@@ -65,13 +65,22 @@ def check_same(job: Job, root: Path) -> None:
     file = job.place(root) / JOB_FILE
     if not file.is_file():
         return
-    here, there = _plain(job), {GOALS: EARLIER_GOALS, **_completed(json.loads(file.read_text()))}
+    here, there = _plain(job), _completed(json.loads(file.read_text()))
+    _check_same_task(job, here.pop(TASK_SETTINGS), there.pop(TASK_SETTINGS, {}), root)
     for name, value in here.items():
         if name == RECIPE_SETTINGS and name not in there:  # a job from before they were written down
             continue
         if there.get(name) != value:
             raise BadInput(f"{job.name}: {name}", value, f"{there.get(name)!r}, as it was begun in {root}",
                            "repeat the first command, or choose another --out")  # fmt: skip
+
+
+def _check_same_task(job: Job, here: dict[str, Any], there: dict[str, Any], root: Path) -> None:
+    """What an older job does not say was as it is now, or as before there was a choice."""
+    for name, value in {**here, **EARLIER_TASK, **there}.items():
+        if here.get(name) != value:
+            raise BadInput(f"{job.name}: {name} of the task", here.get(name), f"{value!r}, as it was begun in {root}",
+                           "choose another --out, or --set task=... as it was")  # fmt: skip
 
 
 def carry_out_job(job: Job, root: Path, report: Report = lambda share: None) -> None:
@@ -99,16 +108,19 @@ def trained(job: TrainJob, root: Path) -> Path:
 def _plain(job: Job) -> dict[str, Any]:
     values = asdict(job)
     return {**{name: value for name, value in values.items() if name not in LATER},
-            RECIPE_SETTINGS: load_recipe(job.recipe).settings, GOALS: load_task(_task_of(job)).goals}  # fmt: skip
+            RECIPE_SETTINGS: load_recipe(job.recipe).settings, TASK_SETTINGS: _task_settings(job)}  # fmt: skip
 
 
-def _task_of(job: Job) -> str:
-    return job.task if isinstance(job, CloneJob) else job.clone.task
+def _task_settings(job: Job) -> dict[str, Any]:
+    """What its task says, but for what the job says itself."""
+    task = load_task(job.task if isinstance(job, CloneJob) else job.clone.task)
+    return {name: value for name, value in as_dict(task).items() if name not in ASKED_APART}
 
 
 def _completed(begun: dict[str, Any]) -> dict[str, Any]:
     """What a job file says; one from before jobs knew their task is of reaching."""
-    values = {name: _completed(value) if isinstance(value, dict) and name != RECIPE_SETTINGS else value
+    as_they_are = (RECIPE_SETTINGS, TASK_SETTINGS)
+    values = {name: _completed(value) if isinstance(value, dict) and name not in as_they_are else value
               for name, value in begun.items()}  # fmt: skip
     return {"task": REACH, **values} if "method" in values else values
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vd_policy.demos.demonstrator import DemonstrationSettings
+from vd_policy.sim.tasks import load_task
 
 FILTERS = "vd_filters"
 """Cloned with VD of whole filters on top of that of weights."""
@@ -21,7 +22,7 @@ UNCERTAINTY = "vd_uncertainty"
 """Cloned with VD, exploring from the start as widely as VD is uncertain (section VI), without a setting of its own."""
 METHODS = ("vd", FILTERS, UNCERTAINTY, "l2", MAGNITUDE, "none", UNTRAINED)
 REACH, GRASP = "reach", "grasp"
-"""The paper's tasks, by their names in config/tasks."""
+"""The paper's tasks, by their names in config/tasks, which are those of their rules."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class CloneJob:
         """Of cloning: a name in config/recipes; an untrained network takes its shape from one."""
         if self.method == UNTRAINED:
             return "none"
-        return f"{self.method}_grasp" if self.task == GRASP else self.method
+        return f"{self.method}_grasp" if load_task(self.task).rules_name == GRASP else self.method
 
     def demonstration(self) -> DemonstrationSettings:
         """What the expert shows."""
@@ -91,7 +92,7 @@ class CloneJob:
     @property
     def _prefix(self) -> str:
         """Of names; the directories of reaching were named before there was another task."""
-        return "" if self.task == REACH else f"{self.task}-"
+        return "" if self.task == REACH else f"{Path(self.task).stem}-"
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class TrainJob:
     def kind(self) -> str:
         """Jobs of one kind take alike long for a unit of work; pruned networks take less."""
         network = "pruned" if self.method in (*DROPPED, UNCERTAINTY, MAGNITUDE) else "dense"
-        return f"train {self.clone.task} {network} {Path(self.recipe).stem}"
+        return f"train {Path(self.clone.task).stem} {network} {Path(self.recipe).stem}"
 
     def place(self, root: Path) -> Path:
         """Directory of the job under that of the figure."""

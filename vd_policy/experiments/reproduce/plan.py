@@ -21,6 +21,7 @@ from vd_policy.experiments.reproduce.scale import SCALES, Scale
 from vd_policy.learning.cloning import CloningSettings
 from vd_policy.learning.pretrain import PretrainSettings
 from vd_policy.learning.recipe import OUR_RECIPE
+from vd_policy.sim.tasks import load_task
 
 FULL_SAMPLES = 8000
 """The paper's number of demonstrations; a scale replaces it, and its halves with it."""
@@ -90,6 +91,11 @@ class Plan:
     def contents(self) -> Contents:
         return FIGURES[self.figure]
 
+    @property
+    def task(self) -> str:
+        """A name in config/tasks, or a YAML file."""
+        return self.scale.task or self.contents.task
+
 
 def scale_of(figure: str, name: str) -> Scale:
     """The scale of that name for the figure's task.
@@ -112,9 +118,11 @@ def make_plan(
         only: methods to leave it at.
 
     Raises:
-        BadInput: a figure or method that there is not.
+        BadInput: a figure or method that there is not, or a task of other rules than the figure's.
     """
     contents = _contents(figure)
+    if scale.task and load_task(scale.task).rules_name != contents.task:
+        raise BadInput(f"task for {figure}", scale.task, f"one with the rules {contents.task}", "choose another one")
     for method in only or ():
         if method not in contents.methods:
             raise BadInput(f"--only for {figure}", method, "one of " + ", ".join(contents.methods), "choose among them")
@@ -171,13 +179,14 @@ class _Data:
 
 def _data(contents: Contents, methods: list[str], seed: int, scale: Scale) -> list[tuple[str, _Data]]:
     """Each method with each data set that it learns from."""
+    task = scale.task or contents.task
     found = [
-        (method, _Data(contents.task, seed, scale.samples * samples // FULL_SAMPLES, noise, scale.rule))
+        (method, _Data(task, seed, scale.samples * samples // FULL_SAMPLES, noise, scale.rule))
         for samples, noise in contents.data
         for method in methods
     ]
     if contents.ours:
-        ours = _Data(contents.task, seed, scale.samples, OUR_NOISE_RAD, OUR_RULE)
+        ours = _Data(task, seed, scale.samples, OUR_NOISE_RAD, OUR_RULE)
         found += [(method, ours) for method in methods if method in ("vd", UNCERTAINTY)]
     return found
 

@@ -74,7 +74,7 @@ def _experts(plan: Plan, out: Path, workers: int) -> dict[str, float]:
     known, contents = _known_experts(plan, out), plan.contents
     if plan.trainings and not known:
         for name in EXPERTS[contents.task]:
-            request = Request(name, EVALUATION_SEED, image_size=EXPERT_IMAGE_SIZE, env_options={"task": contents.task})
+            request = Request(name, EVALUATION_SEED, image_size=EXPERT_IMAGE_SIZE, env_options={"task": plan.task})
             found = carry_out(request, plan.scale.expert_episodes, workers=workers)
             known[name] = found.figures()[contents.measure.evaluated]
         write_json(_experts_file(plan, out), {EPISODES: plan.scale.expert_episodes, **known})
@@ -89,8 +89,7 @@ def _known_experts(plan: Plan, out: Path) -> dict[str, float]:
 
 
 def _experts_file(plan: Plan, out: Path) -> Path:
-    task = plan.contents.task
-    return out / ("experts.json" if task == REACH else f"experts_{task}.json")
+    return out / ("experts.json" if plan.task == REACH else f"experts_{Path(plan.task).stem}.json")
 
 
 def _demonstrate(clones: Sequence[CloneJob], out: Path, workers: int, watcher: Watcher) -> None:
