@@ -25,6 +25,8 @@ from vd_policy.graph.domain import Domain
 from vd_policy.graph.process import NodeSpec, command, environment
 
 DEADLINE_S = 90.0
+ASK_AGAIN_S = 15.0
+"""After which a service is asked once more."""
 RELIABLE = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -130,8 +132,18 @@ class Probe:
         return publisher
 
     def call(self, service: str, deadline_s: float = DEADLINE_S) -> Trigger.Response:
-        """The answer of a `std_srvs/Trigger` service."""
-        return self.calls(service, 1, deadline_s)[0]
+        """The answer of a `std_srvs/Trigger` service, asked again where none comes: a service may answer before it has
+        discovered who asked, and then nobody hears it."""
+        client = self.node.create_client(Trigger, service)
+        wait_for(client.service_is_ready, f"service {service}", deadline_s)
+        asked, begun = [client.call_async(Trigger.Request())], time.monotonic()
+
+        def answer() -> Any:
+            if time.monotonic() - begun > ASK_AGAIN_S * len(asked):
+                asked.append(client.call_async(Trigger.Request()))
+            return next((future.result() for future in asked if future.done()), None)
+
+        return wait_for(answer, f"an answer of {service}", deadline_s)
 
     def calls(self, service: str, count: int, deadline_s: float = DEADLINE_S) -> list[Trigger.Response]:
         """The answers of a service that is asked `count` times at once."""

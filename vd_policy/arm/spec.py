@@ -131,7 +131,7 @@ def _not_wider(where: str, joint: UrdfJoint, field: str, configured: float, desc
     beyond = described - configured if is_lower else configured - described
     if not beyond < TOLERANCE:
         raise BadInput(f"{where}: {field} of {joint.name}", configured,
-                       f"at {'least' if is_lower else 'most'} {described:g}, as the URDF says",
+                       f"at {'least' if is_lower else 'most'} {described!r}, as the URDF says",
                        "correct the YAML or the URDF")  # fmt: skip
 
 
