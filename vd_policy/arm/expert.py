@@ -72,8 +72,9 @@ class Expert:
             return unwrapped(last - q, self._continuous)
         ways = unwrapped(self.goals.candidates - q, self._continuous)
         costs = np.abs(ways).sum(axis=1)
-        sought = q + ways[np.argsort(costs, kind="stable")[:SOUGHT_FROM]]
-        goal = None if self._nearer is None else self._nearer(q, sought)
+        goal = None
+        if self._nearer is not None:
+            goal = self._nearer(q, q + ways[np.argsort(costs, kind="stable")[:SOUGHT_FROM]])
         if goal is None:
             return ways[self.goals.least(costs)]
         cost = np.abs(goal - q).sum()

@@ -58,6 +58,13 @@ class Shape:
                 return key, "another " + key.removesuffix("_rad").removesuffix("_s").replace("_", " ")
         return "", ""
 
+    def check_like(self, other: Shape, name: str) -> None:
+        """Refuse another episode, of this name, that differs: `UnusableEpisode`, by the first thing that does."""
+        key, reason = self.difference(other)
+        if key:
+            allowed = f"{getattr(self, key)!r}, as in the first episode"
+            raise UnusableEpisode(reason, f"{name}: {key}", getattr(other, key), allowed)
+
     def arrays(self) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
         """Array name to type and shape of one row."""
         size, joints = (self.image_height, self.image_width), (len(self.joints),)
@@ -202,11 +209,12 @@ class _Arrays:
         recording = self._source.read(bag)
         obs, label, dropped = recording.pairs()
         shape = Shape.of(recording.info, *obs["depth"].shape[1:])
-        self._check_shape(bag, shape)
         if self._shape is None:
             write_json(self._cache / "shape.json", asdict(shape))
             self._shape = shape
             self._open_files(shape)
+        else:
+            self._shape.check_like(shape, bag.name)
         told = {key: value for key, value in asdict(shape).items() if value != LATER.get(key)}
         digest = hashlib.sha256(json.dumps(told).encode())
         for name, (dtype, _) in shape.arrays().items():
@@ -217,13 +225,6 @@ class _Arrays:
         self._rows += len(label)
         success = recording.steps()[-1][1].success
         return Entry(bag.name, printed, len(label), "", "", dropped, success, digest.hexdigest())
-
-    def _check_shape(self, bag: Path, shape: Shape) -> None:
-        """Refuse an episode that does not fit those before it, by the first thing that differs."""
-        key, reason = self._shape.difference(shape) if self._shape is not None else ("", "")
-        if key:
-            raise UnusableEpisode(reason, f"{bag.name}: {key}", getattr(shape, key),
-                                  f"{getattr(self._shape, key)!r}, as in the first episode")  # fmt: skip
 
     def _open_files(self, shape: Shape) -> None:
         """Open the arrays behind their last entered row; what a crash wrote beyond it is overwritten."""

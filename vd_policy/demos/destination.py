@@ -111,16 +111,13 @@ def _prepared(out: Path, mine: dict[str, Any], existing: str) -> int:
     if there and existing == "refuse":
         raise BadInput("--out", str(out), "a directory without episodes",
                        "choose another one, or pass --append, --resume or --overwrite")  # fmt: skip
-    if there and existing == "append":
+    first = _resumed(out, mine) if there and existing == "resume" else 0
+    if there and existing in ("append", "resume"):
         size = mine["image_height"], mine["image_width"]
         check_mixes(out, load_task(mine["task"]), load_robot(mine["robot"]).name, size)
+    if there and existing == "append":
         _note_appended(out, mine, there)
         return there
-    first = 0
-    if there and existing == "resume":
-        first = _resumed(out, mine)
-        size = mine["image_height"], mine["image_width"]
-        check_mixes(out, load_task(mine["task"]), load_robot(mine["robot"]).name, size)
     if existing in ("resume", "overwrite"):
         for leftover in unfinished_paths(out):
             shutil.rmtree(leftover)

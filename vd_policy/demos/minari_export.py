@@ -124,9 +124,7 @@ def _episodes(directory: Path, bags: list[Path], skipped: Counter[str]) -> Itera
             episode = recording.episode()
             shape = Shape.of(recording.info, *episode.obs["depth"].shape[1:])
             first = first or shape
-            key, reason = first.difference(shape)
-            if key:
-                raise UnusableEpisode(reason, f"{path.name}: {key}", getattr(shape, key), "as in the first episode")
+            first.check_like(shape, path.name)
             yield episode
         except UnusableEpisode as error:
             skipped[error.reason] += 1

@@ -84,7 +84,9 @@ def _plan(args: argparse.Namespace) -> Plan:
 
 def _check_trains(args: argparse.Namespace) -> None:
     """Refuse options of RL, and of L2, for tables that only clone with VD."""
-    if not args.figure.startswith("table1"):
+    from vd_policy.experiments.reproduce.plan import FIGURES as CONTENTS
+
+    if CONTENTS[args.figure].trains:
         return
     asked = {"--recipe": args.recipe != "trpo", "--steps": args.steps is not None,
              "--initial-std": bool(args.initial_std), "--l2-weight": args.l2_weight is not None}  # fmt: skip
