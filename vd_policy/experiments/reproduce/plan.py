@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vd_policy.base.errors import BadInput
@@ -53,6 +54,9 @@ class Contents:
     """Recipes of RL that are run beside the one that is asked for."""
     ours: bool = False
     """Whether VD is also cloned from as many demonstrations of our own making."""
+    labels: bool = False
+    """Whether, on top of that, clones act for labels. Ours is then run as a whole, with its own RL alone, beside the
+    paper's as a whole, which is also run from as many demonstrations as ours has pairs."""
 
 
 FIGURES = {
@@ -60,6 +64,7 @@ FIGURES = {
     "fig5": Contents(("vd", "l2"), ((2000, 0.5), (4000, 0.5), (8000, 0.5))),
     "fig6": Contents(("vd", "l2"), ((8000, 0.05), (8000, 0.25), (8000, 0.5))),
     "recipes": Contents(("vd", UNCERTAINTY), ((8000, 0.5),), beside=(REUSING, OUR_RECIPE), ours=True),
+    "labels": Contents(("vd",), ((8000, 0.5),), beside=(OUR_RECIPE,), ours=True, labels=True),
     "fig7": Contents(("vd", "l2", MAGNITUDE, "none", UNTRAINED), ((8000, GRASP_NOISE_RAD),), task=GRASP, measure=RETURN,
                      min_seeds=3),
     "table1": Contents(("vd",), ((8000, 0.5), (4000, 0.5), (2000, 0.5), (8000, 0.25), (8000, 0.05)), trains=False),
@@ -133,17 +138,26 @@ def make_plan(
         for method, data in _data(contents, methods, seed, scale)
         for start in _starts(data, method, scale, sweep)
     ]
-    clones = dict.fromkeys(clone for start in starts for clone in (start.clone, start.like) if clone is not None)
+    clones = dict.fromkeys(
+        clone for start in starts for end in (start.clone, start.like) if end is not None for clone in _rounds(end)
+    )
     trainings = [
         TrainJob(start.clone, std, name, scale.steps, scale.evaluate_every, scale.episodes, start.like)
         for start in starts
-        for name in dict.fromkeys((recipe, *contents.beside))
+        for name in _recipes(contents, start.clone, recipe)
         for std in start.stds
         if contents.trains
     ]
     if contents.beside and scale.steps_beside:
         trainings = [t if is_papers(t, recipe) else replace(t, steps=scale.steps_beside) for t in trainings]
     return Plan(figure, scale, recipe, tuple(clones), tuple(trainings))
+
+
+def _recipes(contents: Contents, clone: CloneJob, recipe: str) -> Sequence[str]:
+    """Of RL after a clone: all of the figure's, or those that go with what was shown."""
+    if contents.labels:
+        return contents.beside if shows_ours(clone) else (recipe,)
+    return tuple(dict.fromkeys((recipe, *contents.beside)))
 
 
 def is_papers(job: TrainJob, recipe: str) -> bool:
@@ -175,6 +189,12 @@ class _Data:
     samples: int
     noise_rad: float
     rule: str
+    labels: int = 0
+    rounds: int = 0
+
+    @property
+    def pairs(self) -> int:
+        return self.samples + self.labels * self.rounds
 
 
 def _data(contents: Contents, methods: list[str], seed: int, scale: Scale) -> list[tuple[str, _Data]]:
@@ -188,6 +208,10 @@ def _data(contents: Contents, methods: list[str], seed: int, scale: Scale) -> li
     if contents.ours:
         ours = _Data(task, seed, scale.samples, OUR_NOISE_RAD, OUR_RULE)
         found += [(method, ours) for method in methods if method in ("vd", UNCERTAINTY)]
+    if contents.labels:
+        labelled = replace(ours, labels=scale.labels, rounds=scale.label_rounds)
+        as_many = _Data(task, seed, labelled.pairs, NOISE_RAD, scale.rule)
+        found += [(method, data) for data in (labelled, as_many) for method in methods]
     return found
 
 
@@ -215,13 +239,19 @@ def _starts(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[_Start
 def _clones(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[CloneJob]:
     epochs = 0 if method == UNTRAINED else scale.vd_epochs if method in DROPPED else scale.epochs
     if scale.hold == "steps":
-        epochs = round(epochs * _epoch_steps(scale.samples) / _epoch_steps(data.samples))
+        epochs = round(epochs * _epoch_steps(scale.samples) / _epoch_steps(data.pairs))
     weights = sweep.l2_weight if method == "l2" else (None,)
     size = scale.image_size
     return [
-        CloneJob(method, data.seed, data.samples, data.noise_rad, data.rule, size, epochs, weight, data.task)
+        CloneJob(method, data.seed, data.samples, data.noise_rad, data.rule, size, epochs, weight, data.task,
+                 data.labels, data.rounds)
         for weight in weights
     ]
+
+
+def _rounds(clone: CloneJob) -> list[CloneJob]:
+    """The clones that acted for its labels, first to last, and it."""
+    return [*(_rounds(clone.before) if clone.before else ()), clone]
 
 
 def _epoch_steps(samples: int) -> int:
