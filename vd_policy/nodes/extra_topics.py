@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -14,9 +13,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from vd_policy.base.errors import BadInput
 from vd_policy.demos.factory import has_header, is_known
 from vd_policy.messages.topics import RECORDED
-from vd_policy.nodes.ros import message_class, subscription
-
-RCLError = rclpy_implementation.RCLError
+from vd_policy.nodes.ros import RCLError, message_class, subscription
 
 
 class ExtraTopics:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from lifecycle_msgs.srv import ChangeState
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from vd_policy.arm.spec import load_robot
@@ -25,10 +24,9 @@ from vd_policy.nodes.acting_lockstep import LockstepActing
 from vd_policy.nodes.acting_realtime import RealTimeActing
 from vd_policy.nodes.diagnostics import ERROR, WARN, Diagnostics
 from vd_policy.nodes.parameters import declare
-from vd_policy.nodes.ros import run, steady_timer
+from vd_policy.nodes.ros import RCLError, run, steady_timer
 from vd_policy.policy.checkpoint import Run, load_run
 
-RCLError = rclpy_implementation.RCLError
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 

@@ -20,6 +20,7 @@ from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -33,6 +34,8 @@ from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.graph.process import STARTED_BY
 from vd_policy.messages.topics import TOPICS, Topic
 
+RCLError = rclpy_implementation.RCLError
+"""What a refusal of the layer below rclpy is raised as."""
 LOSSLESS_DEPTH = 200
 """Queue length that outlasts the 0.2 s a lost packet can hold up a topic, at 500 messages a second. In lockstep nothing
 comes twice, and with the 10 of the table up to 23 joint states in a row were lost to the recorder."""

@@ -99,7 +99,7 @@ class Plan:
     @property
     def task(self) -> str:
         """A name in config/tasks, or a YAML file."""
-        return self.scale.task or self.contents.task
+        return _task(self.contents, self.scale)
 
 
 def scale_of(figure: str, name: str) -> Scale:
@@ -174,6 +174,11 @@ def shows_ours(clone: CloneJob) -> bool:
     return (clone.rule, clone.noise_std_rad) == (OUR_RULE, OUR_NOISE_RAD)
 
 
+def _task(contents: Contents, scale: Scale) -> str:
+    """The figure's, or the one of its rules that was asked for in its place."""
+    return scale.task or contents.task
+
+
 def _contents(figure: str) -> Contents:
     if figure not in FIGURES:
         raise BadInput("FIGURE", figure, "one of " + ", ".join(FIGURES), "choose one of them")
@@ -199,7 +204,7 @@ class _Data:
 
 def _data(contents: Contents, methods: list[str], seed: int, scale: Scale) -> list[tuple[str, _Data]]:
     """Each method with each data set that it learns from."""
-    task = scale.task or contents.task
+    task = _task(contents, scale)
     found = [
         (method, _Data(task, seed, scale.samples * samples // FULL_SAMPLES, noise, scale.rule))
         for samples, noise in contents.data
