@@ -297,6 +297,19 @@ def test_recover_saves_what_a_killed_recorder_had_on_the_disk(tmp_path, compress
     assert "note: " in table(looked_at)
 
 
+def test_two_recordings_whose_names_end_alike_are_both_recovered(tmp_path):
+    """FAULT 33."""
+    with EpisodeWriter(tmp_path, 0, INFO) as writer:
+        write_steps(writer, demo_bags.truth(0, 6, 300, 300))
+    data = (writer.path / "episode_000000.mcap").read_bytes()
+    for name in ("run_1", "walk_1"):
+        (tmp_path / "broken" / name).mkdir(parents=True)
+        (tmp_path / "broken" / name / f"{name}_0.mcap").write_bytes(data[: len(data) * 2 // 3])
+    salvaged = recover(tmp_path / "broken")
+    assert {s.source.name: s.target and s.target.name for s in salvaged} == {
+        "run_1": "episode_000001", "walk_1": "episode_000002"}  # fmt: skip
+
+
 @pytest.mark.parametrize("compress", [True, False])
 def test_every_whole_message_of_a_truncated_file_is_saved(tmp_path, compress):
     """FAULTS 33, 34."""

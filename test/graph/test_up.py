@@ -104,6 +104,17 @@ def test_no_node_outlives_the_command_that_started_it(ros: RosGraph, number: int
     ros.wait_for(lambda: not alive(node), "the sim to end")
 
 
+def test_a_graph_under_nohup_outlives_its_terminal(ros: RosGraph) -> None:
+    arguments = ["nohup", *up("sim", "--image-height", "16", "--image-width", "16")]
+    process = ros.run("up", arguments)
+    ros.wait_for(lambda: ros.probe.node.count_publishers(OUTCOME), "the sim")
+    process.send(signal.SIGHUP)
+    ros.probe.call("sim/reset")
+    process.send(signal.SIGINT)
+    assert process.wait() == 0, process.output
+    assert "SIGINT received" in process.output and "SIGTERM received" not in process.output
+
+
 @pytest.mark.parametrize("after", [1, 2])
 def test_a_signal_while_the_nodes_are_being_started_ends_them_all(ros: RosGraph, tmp_path: Path, after: int) -> None:
     process = ros.run("up", up("demonstrate", "--out", str(tmp_path / "demos"), "--image-height", "16"))

@@ -18,10 +18,12 @@ from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
 from vd_policy.demos.demonstrate import cuts, demonstrate
 from vd_policy.demos.demonstrator import CUT, DemonstrationSettings, Demonstrator, make_env
-from vd_policy.demos.destination import SETTINGS_FILE
+from vd_policy.demos.destination import SETTINGS_FILE, remove_beyond
+from vd_policy.demos.episode_report import Tally, recorded
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import custom_data
 from vd_policy.demos.recording import read_recording
+from vd_policy.demos.storage import episode_name, episode_paths
 
 SETTINGS = DemonstrationSettings(image_height=16, image_width=20, noise_std_rad=0.3)
 
@@ -188,6 +190,33 @@ def test_a_finished_run_can_be_made_longer(thirty, tmp_path):
     assert content(tmp_path / "longer") == content(tmp_path / "fresh")
     with pytest.raises(BadInput, match="at least the 36"):
         demonstrate(SETTINGS, 10, tmp_path / "longer", seed=3, existing="resume")
+
+
+def test_bags_of_somebody_elses_beside_the_episodes_are_left_alone(thirty, tmp_path):
+    shutil.copytree(thirty, tmp_path / "longer")
+    own = shutil.copytree(bag_paths(thirty)[0], tmp_path / "longer" / "my_bag")
+    made = demonstrate(SETTINGS, 36, tmp_path / "longer", seed=3, existing="resume")
+    demonstrate(SETTINGS, 36, tmp_path / "fresh", seed=3)
+    assert content(own) == content(bag_paths(thirty)[0]) and made.samples == 36
+    shutil.rmtree(own)
+    assert content(tmp_path / "longer") == content(tmp_path / "fresh")
+
+
+def test_episodes_are_counted_by_their_numbers_beyond_a_million(tmp_path):
+    for index in (999_998, 999_999, 1_000_000, 1_000_001):
+        (tmp_path / episode_name(index)).mkdir()
+    remove_beyond(tmp_path, 1_000_000)
+    assert list(episode_paths(tmp_path)) == [999_998, 999_999, 1_000_000]
+
+
+def test_a_tally_reads_what_was_added_since_it_looked_last(thirty, tmp_path):
+    bags = bag_paths(thirty)
+    shutil.copytree(bags[0], tmp_path / bags[0].name)
+    tally = Tally(tmp_path)
+    assert [report.index for report in tally.reports()] == [0]
+    for bag in bags[1:]:
+        shutil.copytree(bag, tmp_path / bag.name)
+    assert tally.reports() == recorded(thirty) and Tally(tmp_path, 2).reports() == recorded(thirty)[2:]
 
 
 def test_what_is_there_is_kept_unless_told_otherwise(thirty, tmp_path):

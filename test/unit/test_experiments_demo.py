@@ -37,6 +37,12 @@ def test_an_unknown_demo_and_a_wrong_setting_are_refused(capsys: pytest.CaptureF
         load_demo("grasp", {"noise": -1.0})
 
 
+def test_a_demo_does_not_replace_a_file(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert main(["demo", "--out", str(tmp_path / "file")]) == 2
+    assert "this is a file" in capsys.readouterr().err and (tmp_path / "file").read_text() == "mine"
+
+
 def played(successes: int) -> Evaluation:
     return Evaluation(tuple(Played(i, (0.5, 0.0), i < successes, "success", 3, 1.0) for i in range(20)))
 

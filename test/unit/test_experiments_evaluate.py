@@ -58,6 +58,12 @@ def test_random_and_untrained_actions_do_not_solve_the_task():
         assert carry_out(Request(name, 0, image_size=SIZE), 10).interval_95[1] < 0.7
 
 
+def test_a_directory_of_its_name_does_not_hide_the_expert(tmp_path, monkeypatch):
+    (tmp_path / "expert").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "expert", "--episodes", "2", "--image-size", "8", "--workers", "1"]) == 0
+
+
 def test_the_result_depends_on_the_seed_and_not_on_the_processes():
     request = Request("random", 5, image_size=SIZE)
     alone = carry_out(request, 7)

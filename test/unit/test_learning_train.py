@@ -18,7 +18,7 @@ from vd_policy.learning.metrics import Metrics
 from vd_policy.learning.pretrain import PretrainSettings
 from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes, recipe_of_rl
 from vd_policy.learning.states import under
-from vd_policy.learning.train import train
+from vd_policy.learning.train import Training, train
 from vd_policy.learning.trpo import TRPO
 from vd_policy.policy.checkpoint import load_metrics, load_run, load_training
 from vd_policy.policy.export import random_observation
@@ -40,15 +40,14 @@ def curves(path):
 
 
 @pytest.mark.parametrize(("recipe", "averaging"), [("trpo", 0.0), ("trpo_c8", 0.8)])
-def test_a_training_cut_in_two_equals_the_whole_to_the_bit(tmp_path, recipe, averaging, monkeypatch):
-    monkeypatch.setattr("vd_policy.learning.train.CHECKPOINT_ITERATIONS", 2)
+def test_a_training_cut_in_two_equals_the_whole_to_the_bit(tmp_path, recipe, averaging):
     tiny_run(tmp_path / "start")
 
     def run(out, steps=210, **options):
         start = load_run(tmp_path / "start")
         with collector() as rollouts:
             learner = learner_for(start, recipe, averaging=averaging)
-            return train(learner, rollouts, steps, tmp_path / out, start=start, **options)
+            return train(learner, rollouts, steps, tmp_path / out, start=start, checkpoint_every=2, **options)
 
     def crash(steps, _row):
         if steps > 120:
@@ -67,6 +66,21 @@ def test_a_training_cut_in_two_equals_the_whole_to_the_bit(tmp_path, recipe, ave
     assert all(torch.equal(one[name], two[name]) for name in one)
     last = under("learner.policy", whole)
     assert all(torch.equal(one[name], last[name]) for name in one) == (averaging == 0.0), "the run is the mean"
+
+
+def test_a_training_is_saved_as_often_as_was_asked_for_and_at_its_end(tmp_path):
+    start, saved = tiny_run(tmp_path / "start"), []
+
+    class Counted(Training):
+        def save(self) -> None:
+            saved.append(len(self.metrics.rows))
+            super().save()
+
+    with collector() as rollouts:
+        training = Counted(learner_for(start), rollouts, start, tmp_path / "out", begun_with={}, checkpoint_every=3)
+        training.run(240)
+    made = len(training.metrics.rows)
+    assert made > 3 and saved == [*range(3, made, 3), made] and training.unsaved == 0
 
 
 def test_training_does_not_depend_on_the_number_of_processes(tmp_path):

@@ -21,7 +21,7 @@ from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.demos.episode_report import recorded
 from vd_policy.demos.reader import UnusableEpisode
 from vd_policy.demos.recording import Recording, read_recording
-from vd_policy.demos.storage import episode_name, episode_paths, next_index, unfinished_paths
+from vd_policy.demos.storage import episode_paths, next_index, unfinished_paths
 from vd_policy.sim.tasks import TaskSettings, changes_of, load_task
 
 SETTINGS_FILE = "demonstration.json"
@@ -89,7 +89,7 @@ def check_mixes(out: Path, task: TaskSettings, robot: str, image_size: tuple[int
 
 def _first_whole(out: Path) -> Recording | None:
     """The first episode that a dataset can read; None where there is none."""
-    for bag in episode_paths(out) if out.is_dir() else ():
+    for bag in episode_paths(out).values() if out.is_dir() else ():
         with suppress(UnusableEpisode):
             return read_recording(bag)
     return None
@@ -101,8 +101,8 @@ def _described(task: str, changes: str) -> str:
 
 def remove_beyond(out: Path, last: int) -> None:
     """Remove the episodes after `last`: what a killed run of more workers had made ahead."""
-    for bag in episode_paths(out):
-        if bag.name > episode_name(last):
+    for index, bag in episode_paths(out).items():
+        if index > last:
             shutil.rmtree(bag)
 
 
@@ -122,7 +122,7 @@ def _prepared(out: Path, mine: dict[str, Any], existing: str) -> int:
         for leftover in unfinished_paths(out):
             shutil.rmtree(leftover)
     if existing == "overwrite":
-        for bag in episode_paths(out):
+        for bag in episode_paths(out).values():
             shutil.rmtree(bag)
     if not (there and existing == "resume"):
         write_json(out / SETTINGS_FILE, mine)

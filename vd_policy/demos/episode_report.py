@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vd_policy.demos.reader import custom_data
 from vd_policy.demos.recording import MIN_STEPS
-from vd_policy.demos.storage import bag_paths, episode_name
+from vd_policy.demos.storage import episode_name, episode_paths
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,29 @@ class DemonstrationSummary:
 
 
 def recorded(out: Path, first: int = 0) -> list[EpisodeReport]:
-    """What lies in a directory, from episode `first` on, by what the bags say of themselves."""
-    numbered = [bag for bag in bag_paths(out) if bag.name >= episode_name(first)]
-    return [EpisodeReport.of(int(bag.name.rpartition("_")[2]), custom_data(bag)) for bag in numbered]
+    """What lies in a directory, from episode `first` on, by what the bags say of themselves; others' bags are none."""
+    return Tally(out, first).reports()
+
+
+class Tally:
+    """`recorded` again and again while somebody records there, each bag read once.
+
+    Args:
+        out: the directory.
+        first: number of the first episode that counts.
+    """
+
+    def __init__(self, out: Path, first: int = 0) -> None:
+        self._out, self._first = out, first
+        self._known: dict[int, EpisodeReport] = {}
+
+    def reports(self) -> list[EpisodeReport]:
+        """All that are there now, in order."""
+        there = {index: bag for index, bag in episode_paths(self._out).items() if index >= self._first}
+        self._known |= {
+            index: EpisodeReport.of(index, custom_data(bag)) for index, bag in there.items() if index not in self._known
+        }
+        return [self._known[index] for index in there]
 
 
 def summary(out: Path, reports: list[EpisodeReport], wall_s: float) -> DemonstrationSummary:

@@ -25,7 +25,7 @@ from vd_policy.base.settings import build, load_yaml
 from vd_policy.demos.factory import is_known
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import RawMessage, UnusableEpisode, custom_data, open_bag
-from vd_policy.demos.storage import bag_paths, bag_topic, next_index, storage_files, unfinished_paths
+from vd_policy.demos.storage import bag_paths, bag_topic, episode_name, next_index, storage_files, unfinished_paths
 from vd_policy.demos.writer import INFO_FILE, EpisodeWriter
 from vd_policy.messages.topics import RECORDED
 
@@ -151,7 +151,7 @@ def _written_name(topic: str) -> str:
 def _free_index(bag: Path, out: Path) -> int:
     """The episode's own number where that is free."""
     number = bag.name.rpartition("_")[2]
-    if number.isdigit() and not (out / bag.name).exists():
+    if number.isdigit() and not (out / episode_name(int(number))).exists():
         return int(number)
     return next_index(out)
 

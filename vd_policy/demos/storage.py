@@ -37,12 +37,19 @@ def bag_paths(directory: Path) -> list[Path]:
         if is_bag(directory):
             return [directory]
         found = [p for p in directory.iterdir() if p.is_dir() and not p.name.startswith(".")]
-        return sorted((p for p in found if _EPISODE.fullmatch(p.name) or is_bag(p)), key=_order)
+        return sorted((p for p in found if episode_index(p) is not None or is_bag(p)), key=_order)
 
 
-def episode_paths(directory: Path) -> list[Path]:
-    """The numbered bags under `directory`, which recordings of ours make; other bags are somebody's own."""
-    return [bag for bag in bag_paths(directory) if bag != directory and _EPISODE.fullmatch(bag.name)]
+def episode_paths(directory: Path) -> dict[int, Path]:
+    """The numbered bags under `directory`, which recordings of ours make, in order; other bags are somebody's own."""
+    numbered = {episode_index(bag): bag for bag in bag_paths(directory) if bag != directory}
+    return {index: bag for index, bag in numbered.items() if index is not None}
+
+
+def episode_index(bag: Path) -> int | None:
+    """The number of a bag that is named as an episode of ours; None of another one."""
+    match = _EPISODE.fullmatch(bag.name)
+    return int(match.group(1)) if match else None
 
 
 def unfinished_paths(directory: Path) -> list[Path]:
@@ -107,8 +114,8 @@ def _readable(directory: Path) -> Iterator[None]:
 
 
 def _order(path: Path) -> tuple[int, int | str]:
-    match = _EPISODE.fullmatch(path.name)
-    return (0, int(match.group(1))) if match else (1, path.name)
+    index = episode_index(path)
+    return (1, path.name) if index is None else (0, index)
 
 
 def is_bag(path: Path) -> bool:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from vd_policy.base.errors import VdPolicyError
+from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.demos.bag import bag_paths
 from vd_policy.demos.reader import open_bag
 from vd_policy.graph.domain import own_domain
@@ -25,7 +25,7 @@ def bench_record(
         size: image height and width [pixels].
         cameras: with colour (rgb8) and depth (32FC1) each.
         frame_rate_hz: of each camera.
-        joint_rate_hz: joint states a second.
+        joint_rate_hz: joint states a second, no fewer than frames: a picture is sent with a joint state.
         seconds: sending time of each recording.
         folder: where to record; a temporary one by default.
         seed: of the pictures.
@@ -33,7 +33,12 @@ def bench_record(
     Returns:
         ``<compressed|plain>_<figure>`` for each: messages sent and lost, the rate achieved by the sender, MB a second
         of messages and on the disk, and the recorder's share of one core.
+
+    Raises:
+        BadInput: fewer joint states than frames.
     """
+    if joint_rate_hz < frame_rate_hz:
+        raise BadInput("joint_rate_hz", joint_rate_hz, f"at least frame_rate_hz, {frame_rate_hz:g}", "raise it")
     load = {"size": size, "cameras": cameras, "frame_rate_hz": frame_rate_hz, "joint_rate_hz": joint_rate_hz,
             "seconds": seconds, "seed": seed}  # fmt: skip
     figures: dict[str, float] = {}

@@ -18,7 +18,7 @@ from vd_policy.base.resources import named_or_path
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import build, setting
 from vd_policy.demos.dataset import Dataset
-from vd_policy.demos.episode_report import recorded
+from vd_policy.demos.episode_report import Tally, recorded
 from vd_policy.experiments.bench_policy import as_dense, forward_ms
 from vd_policy.experiments.evaluate import Evaluation, Request, carry_out
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, TrainOptions
@@ -129,7 +129,8 @@ class Demo:
         self.bags.mkdir()
         options = build(DemonstrateOptions, {**self._sim(), "out": str(self.bags), "samples": s.samples,
                                              "noise": s.noise}, "demo")  # fmt: skip
-        with watching(lambda: _summary(self.bags)["samples"], s.samples, "sample", "      recorded"):
+        tally = Tally(self.bags)
+        with watching(lambda: sum(r.samples for r in tally.reports()), s.samples, "sample", "      recorded"):
             self._up("demonstrate", options)
         found = _summary(self.bags)
         self.result.demonstrations = found
@@ -161,7 +162,8 @@ class Demo:
         s, record = self.settings, self.out / "deployed"
         record.mkdir()
         values = {**self._sim(), "run": str(self.out / "pruned"), "record": str(record), "episodes": s.deploy_episodes}
-        with watching(lambda: len(recorded(record, 0)), s.deploy_episodes, "episode", "      driven"):
+        tally = Tally(record)
+        with watching(lambda: len(tally.reports()), s.deploy_episodes, "episode", "      driven"):
             self._up("deploy", build(DeployOptions, values, "demo"))
         self.result.deployed = found = _summary(record)
         return f"{found['successes']} of {found['episodes']} episodes on the graph succeeded"
@@ -225,8 +227,11 @@ class Demo:
     def _prepare(self) -> None:
         """An empty `out`; an earlier demo there is replaced, anything else is not touched."""
         if self.out.exists():
+            if not self.out.is_dir():
+                raise BadInput("--out", str(self.out), "a new directory, or one of an earlier demo",
+                               "choose another one; this is a file")  # fmt: skip
             foreign = sorted(p.name for p in self.out.iterdir() if p.name not in OURS and not p.name.startswith("."))
-            if foreign or not self.out.is_dir():
+            if foreign:
                 raise BadInput("--out", str(self.out), "a new directory, or one of an earlier demo",
                                f"choose another one; this one holds {', '.join(foreign[:3])}")  # fmt: skip
             shutil.rmtree(self.out)
@@ -245,7 +250,7 @@ class _LineCounter:
 
 def _summary(directory: Path) -> dict[str, Any]:
     """What the recorded bags' metadata say."""
-    reports = recorded(directory, 0)
+    reports = recorded(directory)
     return {
         "samples": sum(r.samples for r in reports),
         "episodes": len(reports),

@@ -54,7 +54,8 @@ def run(nodes: list[NodeSpec], on_line: OnLine | None = None, *, quiet: bool = F
     printer = _Lines(on_line or _ignore) if on_line or quiet else Printer(sys.stdout)
     manager = _Manager(printer)
     with tempfile.TemporaryDirectory(prefix="vd_policy-") as folder, _signals_restored():
-        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))  # the terminal was closed
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))  # the terminal was closed
         for node in nodes:
             line = command(node, Path(folder) / f"{node.name}.yaml")
             # exec: the shell must not stand between a signal and the node

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from vd_policy.base.errors import VdPolicyError
 from vd_policy.base.progress import ProgressBar
 
 LOOK_S = 0.5
@@ -23,8 +24,8 @@ def watching(count: Callable[[], int], total: int, unit: str, title: str = "") -
     over = threading.Event()
 
     def look() -> None:
-        with ProgressBar(unit, total, title) as bar:
-            while not over.wait(LOOK_S):
+        with ProgressBar(unit, total, title) as bar, suppress(VdPolicyError, OSError):  # a bar is not worth a word
+            while not bar.disable and not over.wait(LOOK_S):
                 bar.reach(count())
 
     thread = threading.Thread(target=look, name="progress", daemon=True)

@@ -38,9 +38,13 @@ class Training:
         learner: what learns; it owns the policy.
         collector: where its episodes come from.
         start: the run that the policy came from.
-        out: the run directory to write, with a durable checkpoint every ten iterations and at the end.
+        out: the run directory to write.
         begun_with: settings and data that a resumed training must find again, plain values.
         manifest_extra: further entries of the manifest.
+        checkpoint_every: iterations from one durable checkpoint to the next; the last one is always saved.
+
+    Attributes:
+        unsaved: iterations since the run was last written.
     """
 
     def __init__(
@@ -52,12 +56,14 @@ class Training:
         *,
         begun_with: Mapping[str, Any],
         manifest_extra: Mapping[str, Any] | None = None,
+        checkpoint_every: int = CHECKPOINT_ITERATIONS,
     ) -> None:
         self.learner, self.collector, self.start, self.out = learner, collector, start, Path(out)
         self.begun_with = {**begun_with, "start": start.as_parent()["sha256"]}
         self.manifest_extra = dict(manifest_extra or {})
         self.metrics = Metrics()
-        self.rl_steps = 0
+        self.rl_steps = self.unsaved = 0
+        self._checkpoint_every = checkpoint_every
         self._is_mine = False
         before = start.manifest["env_steps"]
         self._steps_before = {"pretraining": before["pretraining"], "rl": before["rl"]}
@@ -100,13 +106,10 @@ class Training:
         if not self._is_mine:
             check_free(self.out, resume=False)
             self._is_mine = True
-        unsaved = 0
         while self.rl_steps < steps:
             figures = self._iterate()
-            unsaved += 1
-            if unsaved == CHECKPOINT_ITERATIONS or self.rl_steps >= steps:
+            if self.unsaved >= self._checkpoint_every or self.rl_steps >= steps:
                 self.save()
-                unsaved = 0
             if progress is not None:
                 progress(self.rl_steps, figures)
 
@@ -125,6 +128,7 @@ class Training:
         times = {"diag/collect_s": collected - began, "diag/update_s": time.perf_counter() - collected}
         row = {**rollout_figures(episodes), **named, "diag/weight_version": float(learner.version), **times}
         self.metrics.log(sum(self._steps_before.values()) + self.rl_steps, row)
+        self.unsaved += 1
         return row
 
     def save(self) -> None:
@@ -143,6 +147,7 @@ class Training:
         config = {**self.start.config, "train": dict(self.begun_with)}
         save_run(self.out, self.learner.product(), config=config, manifest_extra=extra, training=state,
                  metrics_csv=self.metrics.csv())  # fmt: skip
+        self.unsaved = 0
         self.metrics.write_events(self.out)
 
     def figures(self) -> dict[str, Any]:
@@ -177,10 +182,12 @@ def train(
     manifest_extra: Mapping[str, Any] | None = None,
     resume: bool = False,
     allow_changed: bool = False,
+    checkpoint_every: int = CHECKPOINT_ITERATIONS,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """`Training` from its construction to its figures; see there."""
-    training = Training(learner, collector, start, out, begun_with=begun_with or {}, manifest_extra=manifest_extra)
+    training = Training(learner, collector, start, out, begun_with=begun_with or {}, manifest_extra=manifest_extra,
+                        checkpoint_every=checkpoint_every)  # fmt: skip
     if resume:
         training.restore(allow_changed)
     training.run(steps, progress)

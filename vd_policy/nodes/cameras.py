@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 import sys
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from vd_policy.messages.topics import COLOR, DEPTH, DIAGNOSTICS, JOINT_STATES, T
 from vd_policy.nodes.diagnostics import Diagnostics
 from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.ros import Finished, RclpyFactory, message_class, profile, run, steady_timer, subscribe
+from vd_policy.nodes.worker import Worker
 from vd_policy.sim.env import ArmEnv
 
 FRAMES = 8
@@ -77,7 +77,7 @@ class CamerasNode(Node):
             for camera in range(s.cameras)
             for topic, frames in zip(camera_topics(camera), (colors, depths))
         ]
-        self._thread = threading.Thread(target=self._send, name="sender", daemon=True)
+        self._sender: Worker | None = None
         self._begun_s = self._ended_s = 0.0
         subscribe(self, DIAGNOSTICS, self._on_diagnostics)
         steady_timer(self, 0.1, self._look)
@@ -97,10 +97,12 @@ class CamerasNode(Node):
                 self._recorder.append((time.monotonic(), float(values["cpu_s"])))
 
     def _look(self) -> None:
-        if not self._thread.ident:
+        if self._sender is None:
             if self._recorder and all(p.get_subscription_count() for p in self._senders()):
-                self._thread.start()
-        elif not self._thread.is_alive():
+                self._sender = Worker("sender", self._send)
+            return
+        self._sender.check()
+        if not self._sender.is_alive:
             for publisher in self._senders():
                 publisher.wait_for_all_acked(Duration(seconds=PATIENCE_S))
             write_json(Path(self.settings.out), self._figures())
@@ -109,7 +111,7 @@ class CamerasNode(Node):
     def _send(self) -> None:
         """Joints at their rate; with every so many of them, the next picture of each camera."""
         s = self.settings
-        every, total = round(s.joint_rate_hz / s.frame_rate_hz), round(s.seconds * s.joint_rate_hz)
+        every, total = max(1, round(s.joint_rate_hz / s.frame_rate_hz)), round(s.seconds * s.joint_rate_hz)
         self._begun_s = time.monotonic()
         for tick in range(total):
             time.sleep(max(0.0, self._begun_s + tick / s.joint_rate_hz - time.monotonic()))

@@ -36,7 +36,9 @@ class ExpertNodeSettings:
     task: str = setting("reach", "task: a name in config/tasks, or a YAML file")
     robot: str = setting("j2n6s300", "robot: a name in config/robots, or a YAML file")
     rule: str = setting("clipped", "eq. 10 with the last step shortened, or as printed", choices=("clipped", "literal"))
-    noise_std_rad: float = setting(0.5, "standard deviation of eq. 6's noise [rad]", minimum=0.0)
+    noise_std_rad: float | None = setting(
+        None, "standard deviation of eq. 6's noise [rad]; unset: the task's", minimum=0.0
+    )
     clip_noise: bool = setting(True, "clip the noisy action to the largest step")
     lockstep: bool = setting(False, "the simulator waits for each command; it counts the joints as the URDF does")
     tolerance_s: float = setting(0.0, "largest distance of joint states and outcome; 0: equal stamps", minimum=0.0)
@@ -60,9 +62,9 @@ class ExpertAnswers:
 
     def __init__(self, settings: ExpertNodeSettings) -> None:
         self._env = ArmEnv(settings.task, settings.robot, image_height=PRIVATE_IMAGE, image_width=PRIVATE_IMAGE)
-        self._settings = ExpertSettings(
-            settings.rule, settings.noise_std_rad, settings.clip_noise, self._env.settings.max_step_rad
-        )
+        task, asked = self._env.settings, settings.noise_std_rad
+        noise_rad = task.noise_rad if asked is None else asked
+        self._settings = ExpertSettings(settings.rule, noise_rad, settings.clip_noise, task.max_step_rad)
         self.robot = self._env.robot
         self.period_s = self._env.settings.period_s
         self._episode: tuple[Any, ...] | None = None

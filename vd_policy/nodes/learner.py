@@ -65,7 +65,6 @@ class LearnerNode(Node):
         self._collector = GraphCollector(lambda _, version: self._publish(version), self._working)
         self._training = self._prepared(self._start())
         self._sessions = Sessions(self.updates)
-        self._saved = self.updates
         subscribe(self, ROLLOUT, self._take)
         # last: whoever sees that it publishes sends rollouts
         self._weights = advertise(self, WEIGHTS, lease_s=s.lease_s)
@@ -93,7 +92,7 @@ class LearnerNode(Node):
         learner = build_learner(recipe, start.policy, seed=s.seed, version=start.manifest["weight_version"])
         begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": s.seed, **world(task, robot)}
         training = Training(learner, self._collector, start, out, begun_with=begun_with,
-                            manifest_extra={"seeds": {"train": s.seed}})  # fmt: skip
+                            manifest_extra={"seeds": {"train": s.seed}}, checkpoint_every=s.save_every)  # fmt: skip
         if s.resume:
             training.restore()
         return training
@@ -121,7 +120,8 @@ class LearnerNode(Node):
                 if not self._target_reached:  # a finished run that is resumed
                     self._training.run(sys.maxsize, self._iterated)
             except Stopped:
-                self._save()
+                if self._training.unsaved:
+                    self._training.save()
 
     def _iterated(self, _steps: int, figures: dict[str, float]) -> None:
         """After each iteration."""
@@ -130,8 +130,6 @@ class LearnerNode(Node):
         self.get_logger().info(f"update {self.updates}: success {figures['rollout/success_rate']:.2f}, "
                                f"{figures['rollout/successes_per_200_steps']:.1f} successes per 200 steps, "
                                f"weights {self._training.learner.version}")  # fmt: skip
-        if self.updates % self.settings.save_every == 0:
-            self._save()
         if self._target_reached:
             raise Stopped
 
@@ -139,17 +137,11 @@ class LearnerNode(Node):
     def _target_reached(self) -> bool:
         return 0 < self.settings.updates <= self.updates
 
-    def _save(self) -> None:
-        if self._saved < self.updates:
-            self._training.save()
-            self._saved = self.updates
-
     def _save_now(self) -> str:
         if not self._working.acquire(timeout=SAVE_PATIENCE_S):
             raise VdPolicyError(f"the update takes more than {SAVE_PATIENCE_S:g} s; ask again")
         try:
             self._training.save()
-            self._saved = self.updates
         finally:
             self._working.release()
         return f"{self.updates} updates saved in {self._training.out}"
@@ -168,7 +160,8 @@ class LearnerNode(Node):
         """Finish the update that is going on, save, and tell the policies that this was all."""
         self._collector.close()
         self._worker.join()
-        self.get_logger().info(f"{self._saved} updates saved in {self._training.out}")
+        saved = self.updates - self._training.unsaved
+        self.get_logger().info(f"{saved} updates saved in {self._training.out}")
         self._worker.check()
         self._publish(self._training.learner.version, last=True)
         deliver(self._weights)

@@ -154,6 +154,8 @@ class PolicyNode(LifecycleNode):
         self._acting.check()
         if self._acting.may_act():
             self._acting.watch(time.monotonic())
+        if self._acting.active and self._acting.latched:  # perhaps while the inputs were looked at: this counts
+            self._diagnostics.state(ERROR, self._acting.latched)
 
     def _report(self) -> None:
         if self._acting is not None:

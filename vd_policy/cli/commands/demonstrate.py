@@ -97,7 +97,7 @@ def _through_the_graph(
 ) -> DemonstrationSummary:
     """Run sim, expert, safety and recorder until the recorder has enough."""
     from vd_policy.demos.destination import destination
-    from vd_policy.demos.episode_report import recorded, summary
+    from vd_policy.demos.episode_report import Tally, summary
     from vd_policy.graph.options import AS_TASK, DemonstrateOptions
     from vd_policy.graph.up import INTERRUPTED, up
     from vd_policy.graph.watch import watching
@@ -113,14 +113,15 @@ def _through_the_graph(
     lines: list[str] = []
     with destination(args.out, settings, args.samples, args.seed, existing) as first:
         began = time.monotonic()
-        with watching(lambda: sum(r.samples for r in recorded(args.out, first)), args.samples, "sample"):
+        tally = Tally(args.out, first)
+        with watching(lambda: sum(r.samples for r in tally.reports()), args.samples, "sample"):
             code = up("demonstrate", options, on_line=lambda name, line: lines.append(f"{name}: {line}"))
         if code in INTERRUPTED:
             raise KeyboardInterrupt
         if code != 0:
             said = f"the graph ended with exit code {code}: {'; '.join(lines[-3:])}"
             raise VdPolicyError(f"{said}; whole episodes are intact in {args.out}")
-        return summary(args.out, recorded(args.out, first), time.monotonic() - began)
+        return summary(args.out, tally.reports(), time.monotonic() - began)
 
 
 def _result(args: argparse.Namespace, settings: DemonstrationSettings, made: DemonstrationSummary) -> Result:

@@ -41,9 +41,10 @@ def run(args: argparse.Namespace) -> Result:
     check_writable("--map", args.map, ".png")
     from vd_policy.base.progress import ProgressBar
     from vd_policy.experiments.evaluate import Request, carry_out
+    from vd_policy.experiments.subject import BASELINES
     from vd_policy.graph.trained import task_and_robot
 
-    run = Path(args.run) if Path(args.run).is_dir() else None
+    run = Path(args.run) if args.run not in BASELINES and Path(args.run).is_dir() else None
     args.task, args.robot = task_and_robot(run, args.task, args.robot, allow_changed=args.allow_changed)
     env_options = {"task": args.task, "robot": args.robot, "motion": args.motion}
     request = Request(args.run, args.seed, args.stochastic, args.image_size, env_options)
