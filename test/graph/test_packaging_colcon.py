@@ -50,7 +50,7 @@ def test_the_built_sim_starts_publishes_and_ends_on_request(workspace: Path, ros
     from sensor_msgs.msg import JointState
 
     sim = workspace / "install" / "vd_policy" / "lib" / "vd_policy" / "sim"
-    script = f'source {workspace}/install/setup.bash && exec {sim} --ros-args -p image_height:=16 -p image_width:=16'
+    script = f"source {workspace}/install/setup.bash && exec {sim} --ros-args -p image_height:=16 -p image_width:=16"
     process = ros.run("sim", ["bash", "-c", script], PYTHONPATH="")
     heard = ros.probe.listen(JointState, "joint_states")
     ros.wait_for(lambda: heard, "joint states of the built sim")

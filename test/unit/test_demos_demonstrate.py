@@ -159,7 +159,8 @@ def test_what_another_expert_labelled_is_not_appended_to(tmp_path):
     with pytest.raises(BadInput, match="task is 'reach'; allowed: reach with goals all"):
         demonstrate(SETTINGS, 6, tmp_path / "out", existing="append")
     older = EpisodeInfo.from_custom(  # grasped before tasks said it
-        {k: v for k, v in custom_data(bag_paths(tmp_path / "out")[0]).items() if k != "goals"}, "an older bag")
+        {k: v for k, v in custom_data(bag_paths(tmp_path / "out")[0]).items() if k != "goals"}, "an older bag"
+    )
     assert older.goals == "found"
 
 

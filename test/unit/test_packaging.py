@@ -24,7 +24,7 @@ import vd_policy
 ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = ("ros", "export", "test")
 """What `make setup` installs."""
-NODES = ("sim", "expert", "recorder", "policy", "safety", "learner")
+NODES = sorted(file.stem for file in (ROOT / "config" / "nodes").glob("*.yaml"))
 DISTRIBUTION = {"yaml": "pyyaml", "PIL": "pillow", "cv2": "opencv-python-headless", "imageio_ffmpeg": "imageio-ffmpeg",
                 "sb3_contrib": "sb3-contrib", "stable_baselines3": "sb3-contrib", "rclpy": "ros-rclpy",
                 "rcl_interfaces": "ros-rclpy", "builtin_interfaces": "ros-rclpy"}  # fmt: skip
@@ -102,7 +102,7 @@ def test_the_changelog_has_an_entry_for_this_version():
 
 def test_make_setup_refuses_another_python_by_name(tmp_path: Path):
     other = tmp_path / "python"
-    other.write_text("#!/bin/sh\n[ \"$1\" = -V ] && echo Python 3.9.2\nexit 1\n")
+    other.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.9.2\nexit 1\n')
     other.chmod(0o755)
     shutil.copy(ROOT / "Makefile", tmp_path)
     for name in ("setup.py", "setup.cfg", "pyproject.toml", "constraints.txt"):

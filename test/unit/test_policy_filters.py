@@ -112,5 +112,3 @@ def test_the_share_of_a_filter_is_the_operations_that_go_with_it(size):
              for fewer in ((15, 32, 32), (16, 31, 32), (16, 32, 31))]  # fmt: skip
     assert [share / shares[0] for share in shares] == pytest.approx([part / saved[0] for part in saved])
     assert shares[0] > shares[1] > shares[2], "the first filters see the most places"
-
-

@@ -31,7 +31,7 @@ ONLY_IN = {
     "pybullet": {"sim"}, "pybullet_data": {"sim"},
     "argparse": {"cli"},
     "rosbags": {"demos"}, "mcap": {"demos"},
-    "matplotlib": {"experiments", "demos"},
+    "matplotlib": {"experiments"},
     "honcho": {"graph"},
 }  # fmt: skip
 """Third-party and heavy modules, and the rooms that may import them."""

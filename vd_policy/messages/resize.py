@@ -12,9 +12,7 @@ from vd_policy.base.errors import BadInput
 FITS = ("crop", "stretch")
 """``crop``: the largest centred part of the target's aspect ratio, which keeps angles; ``stretch``: the whole image."""
 
-OPENCV_FIX = (
-    "pip uninstall opencv-python and pip install opencv-python-headless, which needs no libGL of the system"
-)
+OPENCV_FIX = "pip uninstall opencv-python and pip install opencv-python-headless, which needs no libGL of the system"
 
 
 def resize_color(rgb: np.ndarray, height: int, width: int, fit: str = "crop") -> np.ndarray:

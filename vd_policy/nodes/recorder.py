@@ -213,9 +213,7 @@ class RecorderNode(Node):
         silent = sorted(self._silent(sent)) if OUTCOME in self._heard else []
         return f"nothing came on {', '.join(silent)}" if silent else ""
 
-    def _take_extra(
-        self, topic: str, kind: str, latched: bool, headed: bool, cdr: bytes, info: dict[str, Any]
-    ) -> None:
+    def _take_extra(self, topic: str, kind: str, latched: bool, headed: bool, cdr: bytes, info: dict[str, Any]) -> None:
         message = Raw(topic, stamp_in_front(cdr) if headed else 0, cdr, received_ns(info), kind, latched)
         self._enqueue(len(cdr), partial(self._recorder.take, message))
 

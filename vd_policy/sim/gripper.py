@@ -100,6 +100,7 @@ class Gripper:
         self._scene.press_fingers({joint: float(self._closed[joint]) for joint in pressing}, PRESS_NM)
         self._scene.run(PRESS_S)
 
+
 def with_parents(scene: Scene, touches: Iterable[int]) -> list[int]:
     """The finger joints whose links touch, and those that carry them."""
     return [joint for touching in touches for joint in (touching, scene.finger_parents[touching])]

@@ -30,8 +30,12 @@ FIGURES = ("fig4", "fig5", "fig6", "fig7", "table1", "table1_grasp", "recipes", 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("figure", choices=FIGURES, metavar="FIGURE", help=", ".join(FIGURES))
     parser.add_argument("--out", type=path, required=True, metavar="DIR", help="directory of jobs and results")
-    parser.add_argument("--scale", choices=("small", "paper"), default="small",
-                        help="smaller images and fewer demonstrations and steps, or the paper's numbers (small)")
+    parser.add_argument(
+        "--scale",
+        choices=("small", "paper"),
+        default="small",
+        help="smaller images and fewer demonstrations and steps, or the paper's numbers (small)",
+    )
     parser.add_argument("--seeds", type=whole(1, 1000), default=5, metavar="N",
                         help="runs of every arm: seeds --seed, --seed + 1, ... (5)")  # fmt: skip
     parser.add_argument("--only", nargs="+", default=None, metavar="METHOD",
@@ -39,8 +43,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                              "random")  # fmt: skip
     parser.add_argument("--recipe", default="trpo", metavar="NAME",
                         help="of RL: a name in config/recipes or a YAML file (trpo, the paper's)")  # fmt: skip
-    parser.add_argument("--initial-std", type=number(0.001, 1.0), nargs="+", default=[], metavar="X",
-                        help="exploration that RL starts from, in action units; several are a sweep (as --scale says)")
+    parser.add_argument(
+        "--initial-std",
+        type=number(0.001, 1.0),
+        nargs="+",
+        default=[],
+        metavar="X",
+        help="exploration that RL starts from, in action units; several are a sweep (as --scale says)",
+    )
     parser.add_argument("--l2-weight", type=number(0.0, 1.0), nargs="+", default=None, metavar="X",
                         help="weight of L2; several are a sweep (as pretrain --method l2)")  # fmt: skip
     parser.add_argument("--steps", type=whole(1), default=None, metavar="N", help="environment steps of RL")

@@ -28,8 +28,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", metavar="NAME", help="a name in config/recipes, or a YAML file "
                         "(trpo_<task> where there is one, else trpo_rate; the paper's: trpo)")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change any recipe setting")
-    parser.add_argument("--initial-std", type=number(1e-6, 10.0), metavar="X",
-                        help="explore anew from this standard deviation in every state [actions] (the run's)")
+    parser.add_argument(
+        "--initial-std",
+        type=number(1e-6, 10.0),
+        metavar="X",
+        help="explore anew from this standard deviation in every state [actions] (the run's)",
+    )
     parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
                         help="how the arm moves: through its poses, or at real speed limits (kinematic)")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT, exactly")

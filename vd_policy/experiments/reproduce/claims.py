@@ -227,9 +227,7 @@ def _cost(a: Arm, b: Arm, level: float, window: int) -> list[float]:
     curves = _curves(a, b)
     if not any(curve.steps_to(level, window) for pair in curves for curve in pair):
         return []
-    return [
-        _steps(mine, level, window, least=other.steps[-1]) / _steps(other, level, window) for mine, other in curves
-    ]
+    return [_steps(mine, level, window, least=other.steps[-1]) / _steps(other, level, window) for mine, other in curves]
 
 
 def _pairs(arms: Sequence[Arm]) -> list[Pair]:

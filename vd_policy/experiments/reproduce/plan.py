@@ -248,8 +248,19 @@ def _clones(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[CloneJ
     weights = sweep.l2_weight if method == "l2" else (None,)
     size = scale.image_size
     return [
-        CloneJob(method, data.seed, data.samples, data.noise_rad, data.rule, size, epochs, weight, data.task,
-                 data.labels, data.rounds)
+        CloneJob(
+            method,
+            data.seed,
+            data.samples,
+            data.noise_rad,
+            data.rule,
+            size,
+            epochs,
+            weight,
+            data.task,
+            data.labels,
+            data.rounds,
+        )
         for weight in weights
     ]
 
