@@ -3,10 +3,10 @@
 fig4: VD, VD of filters, too, L2, L2 pruned by magnitude to VD's size, cloning without a regulariser and no
 pre-training, beside both experts. fig5: fewer demonstrations. fig6: less noise on the expert. fig7: as fig4, for
 grasping, judged by the return a trajectory. table1 and table1_grasp: how sparse VD leaves the network. recipes: VD
-under our recipe of RL beside the paper's. labels: our recipe as a whole beside the paper's, also with the expert's
-labels where a clone acts. Every job (method, seed, setting) has a directory of its own under DIR; after a crash the
-same command goes on, and more --steps go on from fewer. Several values of --initial-std and --l2-weight make a sweep:
-every method is then judged by its best setting. --scale paper is the printed setting and takes days on two cores.
+under our recipe of RL beside the paper's. ours: our demonstrations and our RL beside the paper's, each recipe whole.
+Every job (method, seed, setting) has a directory of its own under DIR; after a crash the same command goes on, and more
+--steps go on from fewer. Several values of --initial-std and --l2-weight make a sweep: every method is then judged by
+its best setting. --scale paper is the printed setting and takes days on two cores.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vd_policy.cli.result import Result
 if TYPE_CHECKING:
     from vd_policy.experiments.reproduce.plan import Plan
 
-FIGURES = ("fig4", "fig5", "fig6", "fig7", "table1", "table1_grasp", "recipes", "labels")
+FIGURES = ("fig4", "fig5", "fig6", "fig7", "table1", "table1_grasp", "recipes", "ours")
 """Of `experiments/reproduce/plan.py`, which costs seconds to load."""
 
 

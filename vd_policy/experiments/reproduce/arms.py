@@ -22,7 +22,7 @@ TITLES = {
     "random": "no pre-training",
 }
 
-Key = tuple[str, int, float, str, int, str]
+Key = tuple[str, int, float, str, str]
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Arm:
 
     @property
     def key(self) -> Key:
-        """What a figure tells apart: method, data (samples, noise, rule, labels), recipe; a sweep shares one."""
+        """What a figure tells apart: method, demonstrations, noise, expert's rule, recipe; a sweep shares one."""
         clone = self.job.clone
-        return (self.job.method, clone.samples, clone.noise_std_rad, clone.rule, clone.label_steps, self.job.recipe)
+        return self.job.method, clone.samples, clone.noise_std_rad, clone.rule, self.job.recipe
 
     def by_seed(self, measure: Callable[[Curve], float | None]) -> dict[int, float | None]:
         """A number of each seed's curve."""
@@ -97,8 +97,6 @@ def _title(job: TrainJob, several: dict[str, bool]) -> str:
         parts.append(f"noise {clone.noise_std_rad:g}")
     if several["rule"]:
         parts.append(f"{clone.rule} expert")
-    if clone.label_steps:
-        parts.append(f"{clone.label_steps} labels")
     if several["std"] and job.initial_std is not None:
         parts.append(f"initial std {job.initial_std:g}")
     if several["recipe"]:

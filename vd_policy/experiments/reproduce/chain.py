@@ -41,8 +41,6 @@ RECIPE_SETTINGS = "recipe_settings"
 """Of a job's file: what its recipe says, which somebody may edit later."""
 TASK_SETTINGS = "task_settings"
 """Of a job's file: what its task says, likewise."""
-EARLIER_JOB = {"task": REACH, "labels": 0, "rounds": 0}
-"""Of a clone's file that was written before there was a choice."""
 LATER = ("steps",)
 """A field that a repeated command may change: a training goes on to more steps."""
 
@@ -120,15 +118,15 @@ def _task_settings(job: Job) -> dict[str, Any]:
 
 
 def _completed(begun: dict[str, Any]) -> dict[str, Any]:
-    """What a job file says; what an older one does not say was as there was no choice of it."""
+    """What a job file says; one from before jobs knew their task is of reaching."""
     as_they_are = (RECIPE_SETTINGS, TASK_SETTINGS)
     values = {name: _completed(value) if isinstance(value, dict) and name not in as_they_are else value
               for name, value in begun.items()}  # fmt: skip
-    return {**EARLIER_JOB, **values} if "method" in values else values
+    return {"task": REACH, **values} if "method" in values else values
 
 
 def _clone(job: CloneJob, root: Path, report: Report) -> dict[str, Any]:
-    dataset = Dataset(job.data(root))
+    dataset = Dataset(root / "demonstrations" / job.demonstrations)
     settings, out = pretrain_settings(job), cloned(job, root)
     there = (out / MANIFEST).is_file()
     if job.method == UNTRAINED:
@@ -196,7 +194,7 @@ class _Course:
         """With the standard deviation that RL starts from."""
         if self.job.initial_std is not None:
             return exploring(policy, self.job.initial_std)
-        dataset = Dataset(self.job.clone.data(self.root))
+        dataset = Dataset(self.root / "demonstrations" / self.job.clone.demonstrations)
         return uncertain(policy, source, dataset, seed=self.job.seed)
 
     def _pruned(self, policy: GaussianPolicy) -> GaussianPolicy:

@@ -48,7 +48,7 @@ def curve_verdicts(
     by_method = {arm.job.method: arm for arm in arms}
     if figure == "fig4":
         return _fig4(judge, by_method, experts, window, measure)
-    if figure in ("recipes", "labels"):
+    if figure in ("recipes", "ours"):
         return _recipes(judge, arms, experts, window, measure, recipe)
     if figure == "fig7":
         return _fig7(judge, by_method, experts, measure)
@@ -192,9 +192,9 @@ def _recipes(
         for other in plain:
             for level in (*measure.levels, *clipped.values()):
                 found.append(judge.costs_at_most(
-                    f"{name} needs at most 1/4 of {_name(other, plain)}'s samples for {level:.1f}", "not in the paper",
-                    "share of the steps, those for labels too; a level never reached counts as all",
-                    _cost(arm, other, level, window), OUR_SHARE, len(_curves(arm, other))))  # fmt: skip
+                    f"{name} needs at most 1/4 of {other.job.recipe}'s samples for {level:.1f}", "not in the paper",
+                    "share of the steps; a level never reached counts as all steps", _cost(arm, other, level, window),
+                    OUR_SHARE, len(_curves(arm, other))))  # fmt: skip
         for expert, level in clipped.items():
             ends = [t.curve.final() - level for t in arm.trainings]
             found.append(judge.reaches(f"{name} ends above the expert ({expert}, {level:.1f})", "not in the paper",
@@ -202,18 +202,9 @@ def _recipes(
     return found
 
 
-def _name(arm: Arm, among: Sequence[Arm] = ()) -> str:
-    """A recipe as a whole: demonstrations and exploration where they are not the paper's, and RL.
-
-    Args:
-        among: arms from which the number of demonstrations tells it apart.
-    """
-    clone = arm.job.clone
-    parts = ["our demonstrations"] if shows_ours(clone) else []
-    if len({other.job.clone.samples for other in among}) > 1:
-        parts.append(f"{clone.samples} demonstrations")
-    if clone.label_steps:
-        parts.append(f"{clone.label_steps} labels")
+def _name(arm: Arm) -> str:
+    """A recipe as a whole: demonstrations and exploration where they are not the paper's, and RL."""
+    parts = ["our demonstrations"] if shows_ours(arm.job.clone) else []
     if arm.job.method == UNCERTAINTY:
         parts.append(TITLES[UNCERTAINTY])
     return ", ".join([*parts, arm.job.recipe])

@@ -30,16 +30,14 @@ def curve_plot(
         label = f"{name} ({count} seed{'s' if count > 1 else ''})"
         _rollouts(left, arm, label, f"C{number}", window, measure.least)
         _evaluations(right, arm, f"C{number}")
-    labelled = any(arm.job.clone.label_steps for arm in arms)
-    steps = "environment steps of RL, and before it those for labels" if labelled else "environment steps of RL"
     for expert, rate in experts.items():
         style, label = EXPERT_LINES[expert]
         left.axhline(rate, color="black", linestyle=style, linewidth=1, label=label)
-    left.set(title=f"exploring policy, mean of {window} iterations", xlabel=steps,
+    left.set(title=f"exploring policy, mean of {window} iterations", xlabel="environment steps of RL",
              ylabel=measure.words, ylim=(measure.least, None))  # fmt: skip
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(TICKS))
-    right.set(title="mean policy on fixed starts", xlabel=steps, ylabel="success rate",
+    right.set(title="mean policy on fixed starts", xlabel="environment steps of RL", ylabel="success rate",
               ylim=(0, 1.02))  # fmt: skip
     longest = max(len(str(label)) for label in left.get_legend_handles_labels()[1])
     columns = max(1, min(4, LEGEND_CHARACTERS // (longest + 10)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,26 +23,24 @@ class Curve:
     """One training's rollouts, iteration by iteration."""
 
     steps: np.ndarray
-    """Environment steps at the end of each iteration, (K,)."""
+    """Environment steps of RL at the end of each iteration, (K,)."""
     values: np.ndarray
     """The measure in each iteration, (K,)."""
-    begin: int = 0
-    """Environment steps before the first iteration: those in which the clone acted for labels."""
 
     @property
     def lengths(self) -> np.ndarray:
         """Steps of each iteration, (K,)."""
-        return np.diff(self.steps, prepend=self.begin)
+        return np.diff(self.steps, prepend=0)
 
     def until(self, steps: int) -> Curve:
         """The iterations up to the first that ends at or beyond `steps`."""
         count = int(np.searchsorted(self.steps, steps)) + 1
-        return replace(self, steps=self.steps[:count], values=self.values[:count])
+        return Curve(self.steps[:count], self.values[:count])
 
     def smoothed(self, window: int) -> np.ndarray:
         """Mean over the last `window` iterations, or as many as there were, (K,)."""
         sums = np.concatenate([[0.0], np.cumsum(self.values * self.lengths)])
-        steps = np.concatenate([[self.begin], self.steps])
+        steps = np.concatenate([[0], self.steps])
         ends = np.arange(1, len(steps))
         begins = np.maximum(0, ends - window)
         return (sums[ends] - sums[begins]) / (steps[ends] - steps[begins])
@@ -53,12 +51,12 @@ class Curve:
         return float(self.steps[window - 1 :][reached.argmax()]) if reached.any() else None
 
     def area(self) -> float:
-        """Area under the curve divided by the steps of RL: the mean."""
-        return float((self.values * self.lengths).sum() / self.lengths.sum())
+        """Area under the curve divided by the steps: the mean."""
+        return float((self.values * self.lengths).sum() / self.steps[-1])
 
     def final(self) -> float:
         """Mean over the last tenth of the steps."""
-        last = self.steps - self.begin > (1 - FINAL_SHARE) * (self.steps[-1] - self.begin)
+        last = self.steps > (1 - FINAL_SHARE) * self.steps[-1]
         return float((self.values * self.lengths)[last].sum() / self.lengths[last].sum())
 
 
@@ -77,30 +75,22 @@ class Trained:
     def at_end(self) -> dict[str, float] | None:
         """The evaluation after its last step; None where a training went on for longer and was not evaluated there."""
         last = self.evaluations[-1] if self.evaluations else None
-        return last if last is not None and last["env_steps"] == self.curve.begin + self.job.steps else None
+        return last if last is not None and last["env_steps"] == self.job.steps else None
 
 
 def read_trained(job: TrainJob, root: Path, measure: Measure) -> Trained | None:
-    """A training's curve up to the steps that the job asks for; None where it has not got there.
-
-    Steps in which the clone acted for labels come before those of RL: they, too, are taken on the robot.
-    """
+    """A training's curve up to the steps that the job asks for; None where it has not got there."""
     run = trained(job, root)
     text = load_metrics(run) if (run / MANIFEST).is_file() else None
     rows = read_csv(text) if text else []
     if not rows:
         return None
     before = load_manifest(run)["env_steps"]["pretraining"]
-    begin = job.clone.label_steps
-    curve = Curve(np.array([row[STEP] - before + begin for row in rows], int),
-                  np.array([row[measure.column] for row in rows], float), begin).until(begin + job.steps)  # fmt: skip
-    if curve.steps[-1] < begin + job.steps:
+    curve = Curve(np.array([row[STEP] - before for row in rows], int),
+                  np.array([row[measure.column] for row in rows], float)).until(job.steps)  # fmt: skip
+    if curve.steps[-1] < job.steps:
         return None
     played = zip(curve.lengths, rows)
     successes = round(sum(row[SUCCESS] * steps / row[LENGTH] for steps, row in played))
-    evaluations = [
-        {**row, **{name: row[name] + begin for name in ("env_steps", "reached") if name in row}}
-        for row in read_evaluations(job.place(root))
-        if row["env_steps"] <= job.steps
-    ]
+    evaluations = [row for row in read_evaluations(job.place(root)) if row["env_steps"] <= job.steps]
     return Trained(job, curve, evaluations, successes)

@@ -89,7 +89,7 @@ def _clone_step_s(job: CloneJob) -> float:
         return 0.0
     settings = pretrain_settings(job)
     policy = new_policy(_spec(job), settings.cloned, seed=0)
-    cloning = Cloning(policy, settings, samples=job.pairs, steps=PROBES, seed=0)
+    cloning = Cloning(policy, settings, samples=job.samples, steps=PROBES, seed=0)
     obs, labels = random_observation(policy.spec, BATCH, seed=0), torch.zeros(BATCH, policy.spec.action_size)
     times = []
     for _ in range(PROBES):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from vd_policy.demos.demonstrator import DemonstrationSettings
@@ -45,41 +45,18 @@ class CloneJob:
     l2_weight: float | None = None
     """Of the method ``l2``."""
     task: str = REACH
-    labels: int = 0
-    """Pairs of a round in which the clone of the round before acts and the expert labels (DAgger)."""
-    rounds: int = 0
-    """How many of them there were, each on top of what was learned from before."""
-
-    @property
-    def before(self) -> CloneJob | None:
-        """The clone that acted in its last round; None where there was no round."""
-        if not self.rounds:
-            return None
-        return replace(self, rounds=self.rounds - 1, labels=self.labels if self.rounds > 1 else 0)
-
-    @property
-    def label_steps(self) -> int:
-        """Environment steps of all rounds."""
-        return self.labels * self.rounds
-
-    @property
-    def pairs(self) -> int:
-        """All that it learns from."""
-        return self.samples + self.label_steps
 
     @property
     def demonstrations(self) -> str:
-        """Name of what it learns from, which methods share unless a clone of theirs acted."""
+        """Name of the demonstrations, which methods share."""
         size, noise = f"{self.image_size}px", f"noise{self.noise_std_rad:g}"
-        acted = f"{self.method}{self._labelled}-" if self.rounds else ""
-        return f"{self._prefix}{acted}{self.rule}-{size}-n{self.samples}-{noise}-seed{self.seed}"
+        return f"{self._prefix}{self.rule}-{size}-n{self.samples}-{noise}-seed{self.seed}"
 
     @property
     def arm(self) -> str:
         """All but the seed, as a name."""
         weight = "" if self.l2_weight is None else f"-w{self.l2_weight:g}"
-        method = f"{self.method}{weight}{self._labelled}"
-        return f"{self._prefix}{method}-{self.rule}-n{self.samples}-noise{self.noise_std_rad:g}"
+        return f"{self._prefix}{self.method}{weight}-{self.rule}-n{self.samples}-noise{self.noise_std_rad:g}"
 
     @property
     def name(self) -> str:
@@ -88,7 +65,7 @@ class CloneJob:
     @property
     def units(self) -> int:
         """Work: samples that pass through the network."""
-        return max(1, self.epochs * self.pairs)
+        return max(1, self.epochs * self.samples)
 
     @property
     def kind(self) -> str:
@@ -102,32 +79,20 @@ class CloneJob:
             return "none"
         return f"{self.method}_grasp" if load_task(self.task).rules_name == GRASP else self.method
 
-    def demonstration(self, actor: str = "") -> DemonstrationSettings:
-        """What the expert shows.
-
-        Args:
-            actor: directory of a run that acts in the expert's place.
-        """
+    def demonstration(self) -> DemonstrationSettings:
+        """What the expert shows."""
         return DemonstrationSettings(
-            self.task, image_height=self.image_size, rule=self.rule, noise_std_rad=self.noise_std_rad, actor=actor
+            self.task, image_height=self.image_size, rule=self.rule, noise_std_rad=self.noise_std_rad
         )
 
     def place(self, root: Path) -> Path:
         """Directory of the job under that of the figure."""
         return root / "clones" / self.name
 
-    def data(self, root: Path) -> Path:
-        """Directory of what it learns from, under that of the figure."""
-        return root / "demonstrations" / self.demonstrations
-
     @property
     def _prefix(self) -> str:
         """Of names; the directories of reaching were named before there was another task."""
         return "" if self.task == REACH else f"{Path(self.task).stem}-"
-
-    @property
-    def _labelled(self) -> str:
-        return f"-labels{self.rounds}x{self.labels}" if self.rounds else ""
 
 
 @dataclass(frozen=True)

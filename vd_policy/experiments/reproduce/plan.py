@@ -54,9 +54,8 @@ class Contents:
     """Recipes of RL that are run beside the one that is asked for."""
     ours: bool = False
     """Whether VD is also cloned from as many demonstrations of our own making."""
-    labels: bool = False
-    """Whether, on top of that, clones act for labels. Ours is then run as a whole, with its own RL alone, beside the
-    paper's as a whole, which is also run from as many demonstrations as ours has pairs."""
+    paired: bool = False
+    """Whether those go with our RL alone, the paper's with the one that is asked for: each recipe as a whole."""
 
 
 FIGURES = {
@@ -64,7 +63,7 @@ FIGURES = {
     "fig5": Contents(("vd", "l2"), ((2000, 0.5), (4000, 0.5), (8000, 0.5))),
     "fig6": Contents(("vd", "l2"), ((8000, 0.05), (8000, 0.25), (8000, 0.5))),
     "recipes": Contents(("vd", UNCERTAINTY), ((8000, 0.5),), beside=(REUSING, OUR_RECIPE), ours=True),
-    "labels": Contents(("vd",), ((8000, 0.5),), beside=(OUR_RECIPE,), ours=True, labels=True),
+    "ours": Contents(("vd",), ((8000, 0.5),), beside=(OUR_RECIPE,), ours=True, paired=True),
     "fig7": Contents(("vd", "l2", MAGNITUDE, "none", UNTRAINED), ((8000, GRASP_NOISE_RAD),), task=GRASP, measure=RETURN,
                      min_seeds=3),
     "table1": Contents(("vd",), ((8000, 0.5), (4000, 0.5), (2000, 0.5), (8000, 0.25), (8000, 0.05)), trains=False),
@@ -138,9 +137,7 @@ def make_plan(
         for method, data in _data(contents, methods, seed, scale)
         for start in _starts(data, method, scale, sweep)
     ]
-    clones = dict.fromkeys(
-        clone for start in starts for end in (start.clone, start.like) if end is not None for clone in _rounds(end)
-    )
+    clones = dict.fromkeys(clone for start in starts for clone in (start.clone, start.like) if clone is not None)
     trainings = [
         TrainJob(start.clone, std, name, scale.steps, scale.evaluate_every, scale.episodes, start.like)
         for start in starts
@@ -154,8 +151,8 @@ def make_plan(
 
 
 def _recipes(contents: Contents, clone: CloneJob, recipe: str) -> Sequence[str]:
-    """Of RL after a clone: all of the figure's, or those that go with what was shown."""
-    if contents.labels:
+    """Of RL after a clone."""
+    if contents.paired:
         return contents.beside if shows_ours(clone) else (recipe,)
     return tuple(dict.fromkeys((recipe, *contents.beside)))
 
@@ -194,12 +191,6 @@ class _Data:
     samples: int
     noise_rad: float
     rule: str
-    labels: int = 0
-    rounds: int = 0
-
-    @property
-    def pairs(self) -> int:
-        return self.samples + self.labels * self.rounds
 
 
 def _data(contents: Contents, methods: list[str], seed: int, scale: Scale) -> list[tuple[str, _Data]]:
@@ -213,10 +204,6 @@ def _data(contents: Contents, methods: list[str], seed: int, scale: Scale) -> li
     if contents.ours:
         ours = _Data(task, seed, scale.samples, OUR_NOISE_RAD, OUR_RULE)
         found += [(method, ours) for method in methods if method in ("vd", UNCERTAINTY)]
-    if contents.labels:
-        labelled = replace(ours, labels=scale.labels, rounds=scale.label_rounds)
-        as_many = _Data(task, seed, labelled.pairs, NOISE_RAD, scale.rule)
-        found += [(method, data) for data in (labelled, as_many) for method in methods]
     return found
 
 
@@ -244,30 +231,13 @@ def _starts(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[_Start
 def _clones(data: _Data, method: str, scale: Scale, sweep: Sweep) -> list[CloneJob]:
     epochs = 0 if method == UNTRAINED else scale.vd_epochs if method in DROPPED else scale.epochs
     if scale.hold == "steps":
-        epochs = round(epochs * _epoch_steps(scale.samples) / _epoch_steps(data.pairs))
+        epochs = round(epochs * _epoch_steps(scale.samples) / _epoch_steps(data.samples))
     weights = sweep.l2_weight if method == "l2" else (None,)
     size = scale.image_size
     return [
-        CloneJob(
-            method,
-            data.seed,
-            data.samples,
-            data.noise_rad,
-            data.rule,
-            size,
-            epochs,
-            weight,
-            data.task,
-            data.labels,
-            data.rounds,
-        )
+        CloneJob(method, data.seed, data.samples, data.noise_rad, data.rule, size, epochs, weight, data.task)
         for weight in weights
     ]
-
-
-def _rounds(clone: CloneJob) -> list[CloneJob]:
-    """The clones that acted for its labels, first to last, and it."""
-    return [*(_rounds(clone.before) if clone.before else ()), clone]
 
 
 def _epoch_steps(samples: int) -> int:

@@ -9,12 +9,13 @@ from typing import Protocol
 
 from vd_policy.base.errors import Missing
 from vd_policy.base.files import write_json
+from vd_policy.demos.dataset import Dataset
+from vd_policy.demos.demonstrate import demonstrate
 from vd_policy.experiments.evaluate import Request, carry_out
 from vd_policy.experiments.reproduce.chain import EVALUATION_SEED, check_same, done
 from vd_policy.experiments.reproduce.figure_report import FigureReport, write_report
 from vd_policy.experiments.reproduce.forecast import Forecast
 from vd_policy.experiments.reproduce.jobs import GRASP, REACH, CloneJob, Job
-from vd_policy.experiments.reproduce.lessons import is_recorded, record
 from vd_policy.experiments.reproduce.plan import Plan
 from vd_policy.experiments.reproduce.pool import run_jobs
 
@@ -39,8 +40,7 @@ class Watcher(Protocol):
 def reproduce(plan: Plan, out: Path, *, workers: int, watcher: Watcher) -> FigureReport:
     """Run what is not yet done of a figure and write its CSV, plot and verdicts into `out`.
 
-    Demonstrations come first, then all clones, round by round where some act for their labels, then all trainings.
-    Everything that was done by an earlier, interrupted
+    Demonstrations come first, then all clones, then all trainings. Everything that was done by an earlier, interrupted
     call is kept; unfinished jobs go on from their last checkpoint, to the same result.
 
     Raises:
@@ -52,10 +52,8 @@ def reproduce(plan: Plan, out: Path, *, workers: int, watcher: Watcher) -> Figur
     for job in jobs:
         check_same(job, out)
     experts = _experts(plan, out, workers)
-    for rounds in sorted({job.rounds for job in plan.clones}):
-        clones = [job for job in plan.clones if job.rounds == rounds]
-        _demonstrate([job for job in clones if done(job, out) is None], out, workers, watcher)
-        _phase(f"clones of round {rounds}" if rounds else "clones", clones, out, workers, watcher)
+    _demonstrate([job for job in plan.clones if done(job, out) is None], out, workers, watcher)
+    _phase("clones", plan.clones, out, workers, watcher)
     _phase("trainings", plan.trainings, out, workers, watcher)
     return write_report(plan, experts, out)
 
@@ -98,9 +96,12 @@ def _demonstrate(clones: Sequence[CloneJob], out: Path, workers: int, watcher: W
     """Bags and arrays of every data set that a clone still needs, methods sharing them."""
     needed = {job.demonstrations: job for job in clones}
     for name, job in needed.items():
-        if not is_recorded(job, out):
-            watcher.begin(f"demonstrations {name}", 0.0, 0.0)
-            record(job, out, workers)
+        place, finished = out / "demonstrations" / name, out / "demonstrations" / f"{name}.done"
+        if finished.is_file():
+            continue
+        watcher.begin(f"demonstrations {name}", 0.0, 0.0)
+        demonstrate(job.demonstration(), job.samples, place, seed=job.seed, workers=workers, existing="resume")
+        write_json(finished, {"samples": len(Dataset(place))})
 
 
 def _phase(what: str, jobs: Sequence[Job], out: Path, workers: int, watcher: Watcher) -> None:

@@ -20,16 +20,13 @@ class Scale:
     evaluate_every: int = setting(help="environment steps between evaluations of the mean policy", minimum=1)
     episodes: int = setting(help="starts of one evaluation", minimum=1)
     expert_episodes: int = setting(400, "starts of the experts' lines", minimum=1)
-    steps_beside: int = setting(0, "environment steps of what is ours in the figures recipes and labels; 0: as many as "
-                                "of the paper's", minimum=0)  # fmt: skip
+    steps_beside: int = setting(0, "environment steps of what the figures recipes and ours have beside the paper's; 0: "
+                                "as many", minimum=0)  # fmt: skip
     rule: str = setting("literal", "the demonstrating expert's eq. 10; the paper's is literal",
                         choices=("literal", "clipped"))  # fmt: skip
     hold: str = setting("epochs", "what fewer demonstrations leave as it is: the epochs of cloning, or its Adam steps",
                         choices=("epochs", "steps"))  # fmt: skip
     task: str = setting("", "a task of the figure's rules: a name in config/tasks or a YAML file; empty: the paper's")
-    label_rounds: int = setting(2, "rounds, in the figure labels, in which a clone acts and the expert labels",
-                                minimum=1, maximum=20)  # fmt: skip
-    labels: int = setting(2000, "pairs of such a round", minimum=40)
     smoothing: int = setting(10, "iterations that a curve is averaged over", minimum=1)
     initial_std: float = setting(0.1, "exploration that RL starts from [action units]", minimum=1e-3, maximum=1.0)
 
@@ -39,7 +36,7 @@ SCALES = {
         "small": Scale(image_size=64, samples=2000, steps=60_000, vd_epochs=60, epochs=30, evaluate_every=6_000,
                        episodes=100),
         "paper": Scale(image_size=128, samples=8000, steps=500_000, vd_epochs=200, epochs=100, evaluate_every=50_000,
-                       episodes=100, labels=8000),
+                       episodes=100),
     },
     GRASP: {
         "small": Scale(image_size=96, samples=4000, steps=30_000, vd_epochs=60, epochs=40, evaluate_every=5_000,
