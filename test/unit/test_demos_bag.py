@@ -200,7 +200,8 @@ def test_topics_in_a_namespace_are_found(tmp_path):
     with EpisodeWriter(tmp_path, 1, None) as writer, open_bag(path) as bag:
         for m in bag.messages():
             writer.write_raw(f"/robot_a{m.topic}", m.type_name, m.cdr, m.log_ns)
-    assert np.array_equal(read_recording(writer.path, INFO).episode().obs["depth"], made.depth)
+        writer.close(INFO.to_custom())
+    assert np.array_equal(read_recording(writer.path).episode().obs["depth"], made.depth)
 
 
 def test_one_topic_has_one_type(tmp_path):

@@ -95,8 +95,8 @@ def test_the_content_hash_follows_the_content_and_nothing_else(directory, tmp_pa
 def test_nothing_is_converted_twice_and_new_bags_are_added(directory, monkeypatch):
     Dataset(directory)
     read = []
-    original = module.read_recording
-    monkeypatch.setattr(module, "read_recording", lambda bag: (read.append(bag.name), original(bag))[1])
+    original = module.read_bag
+    monkeypatch.setattr(module, "read_bag", lambda bag, its_map: (read.append(bag.name), original(bag, its_map))[1])
     Dataset(directory)
     assert read == []
     write_episode(directory, 6, 4)
@@ -110,21 +110,21 @@ def test_nothing_is_converted_twice_and_new_bags_are_added(directory, monkeypatc
 def test_an_interrupted_conversion_goes_on_where_it_was_durable(directory, monkeypatch, commit_bytes):
     whole = Dataset(directory, cache=directory / "whole")
     monkeypatch.setattr(module, "COMMIT_BYTES", commit_bytes)
-    original = module.read_recording
+    original = module.read_bag
 
-    def dies(bag: Path):
+    def dies(bag: Path, its_map: None):
         if bag.name == "episode_000003":
             raise KeyboardInterrupt
-        return original(bag)
+        return original(bag, its_map)
 
-    monkeypatch.setattr(module, "read_recording", dies)
+    monkeypatch.setattr(module, "read_bag", dies)
     with pytest.raises(KeyboardInterrupt):
         Dataset(directory, cache=directory / "cut")
     with open(directory / "cut" / "rgb.bin", "ab") as file:
         file.write(b"half a row")
     with open(directory / "cut" / module.LEDGER, "a") as file:
         file.write('{"name": "episode_0000')
-    monkeypatch.setattr(module, "read_recording", original)
+    monkeypatch.setattr(module, "read_bag", original)
     seen = []
     data = Dataset(directory, cache=directory / "cut", progress=lambda done, total: seen.append(done))
     assert seen == [4, 5, 6]

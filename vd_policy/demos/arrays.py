@@ -14,10 +14,9 @@ import numpy as np
 
 from vd_policy.base.errors import VdPolicyError
 from vd_policy.base.files import in_turn, storage_errors, write_bytes, write_json
-from vd_policy.demos.foreign import ForeignMap, read_foreign
+from vd_policy.demos.foreign import ForeignMap, read_bag
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import UnusableEpisode
-from vd_policy.demos.recording import Recording, read_recording
 from vd_policy.demos.storage import storage_files
 
 LEDGER = "episodes.jsonl"
@@ -105,9 +104,6 @@ class Source:
     def head(self) -> str:
         """The first line of the ledger: rows read in another way are of no use."""
         return json.dumps({"schema": CACHE_SCHEMA, "map": asdict(self.mapping) if self.mapping else None})
-
-    def read(self, bag: Path) -> Recording:
-        return read_recording(bag) if self.mapping is None else read_foreign(bag, self.mapping)
 
 
 def convert(source: Source, cache: Path, progress: Callable[[int, int], None] | None) -> list[Entry]:
@@ -206,7 +202,7 @@ class _Arrays:
         return entry
 
     def _append(self, bag: Path, printed: list[list[Any]]) -> Entry:
-        recording = self._source.read(bag)
+        recording = read_bag(bag, self._source.mapping)
         obs, label, dropped = recording.pairs()
         shape = Shape.of(recording.info, *obs["depth"].shape[1:])
         if self._shape is None:

@@ -19,7 +19,7 @@ from vd_policy.base.settings import from_yaml, setting
 from vd_policy.demos.factory import from_cdr
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import Bag, RawMessage, UnusableEpisode, open_bag
-from vd_policy.demos.recording import Recording
+from vd_policy.demos.recording import Recording, read_recording
 from vd_policy.demos.storage import is_bag
 from vd_policy.messages.images import decode_color, decode_depth
 from vd_policy.messages.joints import JointReader
@@ -59,6 +59,11 @@ def find_map(directory: Path) -> ForeignMap | None:
     places = (directory, directory.absolute().parent) if is_bag(directory) else (directory,)
     path = next((place / MAP_FILE for place in places if (place / MAP_FILE).is_file()), None)
     return None if path is None else from_yaml(ForeignMap, path)
+
+
+def read_bag(path: Path, mapping: ForeignMap | None) -> Recording:
+    """A bag of ours, or through its map that of another robot; see `read_recording` and `read_foreign`."""
+    return read_recording(path) if mapping is None else read_foreign(path, mapping)
 
 
 def read_foreign(path: Path, mapping: ForeignMap) -> Recording:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from vd_policy.demos.arrays import Shape
-from vd_policy.demos.foreign import ForeignMap, find_map, read_foreign
+from vd_policy.demos.foreign import ForeignMap, find_map, read_bag
 from vd_policy.demos.reader import Bag, UnusableEpisode, open_bag
-from vd_policy.demos.recording import MIN_STEPS, Recording, read_recording
+from vd_policy.demos.recording import MIN_STEPS, Recording
 from vd_policy.demos.recover import RECOVERED, recovered
 from vd_policy.demos.storage import bag_paths, unfinished_paths
 from vd_policy.demos.topic_report import TopicReport, too_rare, topic_reports, usual_rates
@@ -141,7 +141,7 @@ def inspect_bag(path: Path, mapping: ForeignMap | None = None) -> BagReport:
             report.problems += _storage_problems(bag, report)
             if mapping is None:
                 report.problems += _missing_topics(bag, report)
-        recording = read_foreign(path, mapping) if mapping else read_recording(path)
+        recording = read_bag(path, mapping)
         _judge(recording, report)
     except UnusableEpisode as error:
         (report.notes if error.reason == "too short" else report.problems).append(f"{error.reason}: {error}")

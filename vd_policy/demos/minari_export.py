@@ -22,9 +22,8 @@ from vd_policy.base.episode import Episode
 from vd_policy.base.errors import BadInput
 from vd_policy.base.files import TEMPORARY_PREFIX, storage_errors
 from vd_policy.demos.arrays import Shape
-from vd_policy.demos.foreign import find_map, read_foreign
+from vd_policy.demos.foreign import find_map, read_bag
 from vd_policy.demos.reader import UnusableEpisode
-from vd_policy.demos.recording import read_recording
 from vd_policy.demos.storage import bag_paths
 
 ROOT_VARIABLE = "MINARI_DATASETS_PATH"
@@ -120,7 +119,7 @@ def _episodes(directory: Path, bags: list[Path], skipped: Counter[str]) -> Itera
     mapping, first = find_map(directory), None
     for path in bags:
         try:
-            recording = read_foreign(path, mapping) if mapping else read_recording(path)
+            recording = read_bag(path, mapping)
             episode = recording.episode()
             shape = Shape.of(recording.info, *episode.obs["depth"].shape[1:])
             first = first or shape

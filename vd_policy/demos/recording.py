@@ -151,18 +151,14 @@ class Recording:
         return self.observations(whole), self.deltas(self.label, whole, "label"), len(acted) - len(whole)
 
 
-def read_recording(path: str | Path, info: EpisodeInfo | None = None) -> Recording:
+def read_recording(path: str | Path) -> Recording:
     """The decoded messages of a bag.
-
-    Args:
-        path: the bag.
-        info: what the bag is, for one that does not say so itself.
 
     Raises:
         UnusableEpisode: the bag is ``unreadable``, or a message in it is ``damaged``.
     """
     with open_bag(Path(path)) as bag:
-        recording = Recording(bag.path, info or _info(bag))
+        recording = Recording(bag.path, _info(bag))
         names = {topic: name for topic, name in bag.table_names().items() if name in DECODED}
         decoder = _Decoder(recording)
         for raw in bag.messages(set(names)):

@@ -9,9 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vd_policy.base.files import write_bytes
-from vd_policy.demos.foreign import ForeignMap, find_map, read_foreign
+from vd_policy.demos.foreign import ForeignMap, find_map, read_bag
 from vd_policy.demos.reader import UnusableEpisode
-from vd_policy.demos.recording import read_recording
 from vd_policy.demos.storage import bag_paths
 
 COLUMNS = 8
@@ -39,7 +38,7 @@ def contact_sheet(directory: str | Path, file: str | Path) -> int:
 def _row(bag: Path, mapping: ForeignMap | None) -> Image.Image | None:
     """Pictures of one episode under its name and outcome, or None when it has none."""
     try:
-        recording = read_foreign(bag, mapping) if mapping else read_recording(bag)
+        recording = read_bag(bag, mapping)
     except UnusableEpisode:
         return None
     stamps = sorted(recording.rgb)
