@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vd_policy.base.errors import BadInput
-from vd_policy.base.seeds import MAX_SEED, Seeds
+from vd_policy.base.seeds import EPISODE, EXPERT, MAX_SEED, NETWORK, POLICY, ROLLOUTS, Seeds
 
 
 def test_a_child_is_the_same_in_every_process():
@@ -32,6 +32,11 @@ def test_names_indices_and_seeds_give_different_children():
     drawn = {Seeds(seed).integer(name, index) for seed, name, index in keys}
     assert len(drawn) == 200
     assert all(0 <= value <= MAX_SEED for value in drawn)
+
+
+def test_what_is_drawn_under_the_shared_names_never_changes():
+    drawn = [Seeds(7).integer(name, 3) for name in (EPISODE, EXPERT, POLICY, ROLLOUTS, NETWORK)]
+    assert drawn == [2024780170, 883558457, 1630438634, 226947963, 291937937]
 
 
 @pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 1.5, "0", True, None])

@@ -10,6 +10,17 @@ from vd_policy.base.errors import BadInput
 
 MAX_SEED = 2**31 - 1
 
+EPISODE = "episode"
+"""Of a run's seed, by the episode's number: the episode's own, which its start and whoever acts in it draw from."""
+EXPERT = "expert"
+"""Of an episode's seed: the noise on the expert's actions."""
+POLICY = "policy"
+"""Of an episode's seed: what an exploring policy draws. In real time, which has no episodes, of the node's."""
+ROLLOUTS = "rollouts"
+"""Of a training's seed: the seed of its episodes, so that their cups are not those of demonstrations of that seed."""
+NETWORK = "network"
+"""Of a run's seed: the weights that a network begins with."""
+
 
 class Seeds:
     """One root seed and its named children.

@@ -12,7 +12,7 @@ import numpy as np
 from vd_policy.arm.expert import ExpertSettings
 from vd_policy.arm.hand import hand_of
 from vd_policy.base.errors import BadInput
-from vd_policy.base.seeds import Seeds
+from vd_policy.base.seeds import EPISODE, EXPERT, Seeds
 from vd_policy.base.settings import setting
 from vd_policy.demos.episode_report import EpisodeReport
 from vd_policy.demos.info import EpisodeInfo
@@ -109,13 +109,13 @@ class Demonstrator:
     def _look_ahead(self, index: int) -> None:
         if index not in self._ahead:
             self._ahead = range(index, index + LOOK_AHEAD * self._stride, self._stride)
-            self.env.look_ahead([self._seeds.integer("episode", i) for i in self._ahead])
+            self.env.look_ahead([self._seeds.integer(EPISODE, i) for i in self._ahead])
 
     def _demonstrate(self, index: int, steps: StepWriter, max_steps: int | None) -> Outcome:
-        env, seed = self.env, self._seeds.integer("episode", index)
+        env, seed = self.env, self._seeds.integer(EPISODE, index)
         obs, info = env.reset(seed=seed)
         expert = env.expert(self._expert)
-        rng = Seeds(seed).rng("expert")
+        rng = Seeds(seed).rng(EXPERT)
         outcome = self._outcome(index, seed, 0, 0.0, False, False, info)
         steps.observation(obs, env.q, outcome)
         while not outcome.last:

@@ -12,7 +12,7 @@ from typing import Any
 
 from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
-from vd_policy.base.seeds import Seeds
+from vd_policy.base.seeds import ROLLOUTS, Seeds
 from vd_policy.control.latch import default_path
 from vd_policy.demos.storage import next_index
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, options_of
@@ -151,7 +151,7 @@ def _recorded(o: SimOptions) -> dict[str, Any]:
 
 def _rollout_seed(o: SimOptions) -> int:
     """Other cups than those of demonstrations made with the same seed, and the same as in-process training meets."""
-    return Seeds(o.seed).integer("rollouts")
+    return Seeds(o.seed).integer(ROLLOUTS)
 
 
 def _demonstration_seed(o: DemonstrateOptions) -> int:

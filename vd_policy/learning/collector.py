@@ -12,7 +12,7 @@ import torch
 
 from vd_policy.base.episode import Episode
 from vd_policy.base.errors import BadInput, VdPolicyError
-from vd_policy.base.seeds import Seeds
+from vd_policy.base.seeds import EPISODE, Seeds
 from vd_policy.base.workers import deaf, serve_parent
 from vd_policy.learning.rollout import rollout
 from vd_policy.messages.blobs import pack_episode, pack_weights, unpack_episode, unpack_weights
@@ -41,7 +41,7 @@ class Collector(Protocol):
 class ProcessCollector:
     """Episodes of one stream, numbered 0, 1, 2, ..., each with seeds of its own.
 
-    Episode n is the same whichever process runs it: its seed is ``Seeds(seed).integer("episode", n)``, an actor sees a
+    Episode n is the same whichever process runs it: its seed is ``Seeds(seed).integer(EPISODE, n)``, an actor sees a
     batch of one, and every process computes with one thread. `collect` consumes the episodes in order until the steps
     suffice; what other processes began beyond that, at most one episode each, is thrown away and run again with the
     next weights. With one worker everything runs in this process.
@@ -93,7 +93,7 @@ class ProcessCollector:
         return episodes
 
     def _job(self, number: int, weight_version: int) -> dict[str, Any]:
-        seed = self._seeds.integer("episode", number)
+        seed = self._seeds.integer(EPISODE, number)
         return {**self._fixed, "seed": seed, "sequence": number, "weight_version": weight_version}
 
     def _stream(self, actor: Actor, weight_version: int) -> Iterator[Episode]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from vd_policy.arm.spec import load_robot
 from vd_policy.base.episode import Obs
 from vd_policy.base.errors import BadInput
-from vd_policy.base.seeds import Seeds
+from vd_policy.base.seeds import EPISODE, NETWORK, Seeds
 from vd_policy.base.settings import as_dict, setting
 from vd_policy.demos.dataset import Dataset
 from vd_policy.learning.cloning import Cloning, CloningSettings
@@ -107,7 +107,7 @@ class _Pretraining:
         self.train, self.held_out = dataset.split(settings.validation_fraction, seed)
         self.steps_per_epoch = settings.steps_per_epoch(len(self.train))
         self.steps = settings.epochs * self.steps_per_epoch
-        policy = new_policy(observation_spec(dataset, self.train), settings.cloned, seed=Seeds(seed).integer("network"))
+        policy = new_policy(observation_spec(dataset, self.train), settings.cloned, seed=Seeds(seed).integer(NETWORK))
         self.cloning = Cloning(policy, settings, samples=len(self.train), steps=self.steps, seed=seed)
         self.metrics = Metrics()
         self.best: dict[str, Tensor] = {}
@@ -207,7 +207,7 @@ class _Pretraining:
         """
         policy, shape = self.cloning.policy.eval(), self.dataset.shape
         env = ArmEnv(shape.task, shape.robot, image_height=shape.image_height, image_width=shape.image_width)
-        starts = [Seeds(SELECTION_SEED).integer("episode", i) for i in range(self.settings.select_episodes)]
+        starts = [Seeds(SELECTION_SEED).integer(EPISODE, i) for i in range(self.settings.select_episodes)]
         actor = GaussianActor(policy)
         successes = sum(rollout(env, actor, seed=start, explore=False).success for start in starts)
         env.close()

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 
 from vd_policy.base.episode import OBS_KEYS, Episode
-from vd_policy.base.seeds import Seeds
+from vd_policy.base.seeds import POLICY, Seeds
 from vd_policy.policy.actor import Actor
 
 
@@ -35,7 +35,7 @@ def rollout(
         explore: sample actions, or take the mean.
     """
     obs, info = env.reset(seed=seed, options=options)
-    state = actor.begin(1, [Seeds(seed).rng("policy")])
+    state = actor.begin(1, [Seeds(seed).rng(POLICY)])
     seen: list[dict[str, np.ndarray]] = [obs]
     actions, applied, rewards, log_probs = [], [], [], []
     terminated = truncated = False

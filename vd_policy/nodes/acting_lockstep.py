@@ -7,7 +7,7 @@ from typing import Any
 
 from rclpy.node import Node
 
-from vd_policy.base.seeds import Seeds
+from vd_policy.base.seeds import POLICY, Seeds
 from vd_policy.control.assembler import Assembled
 from vd_policy.control.lead import Lead
 from vd_policy.control.rollout import Choice, RolloutBuilder
@@ -125,7 +125,7 @@ class LockstepActing(Acting):
         if self._must_wait() or not self._is_heard():
             return False
         self._episode = episode
-        self.decider.begin(Seeds(episode[1]).rng("policy"))
+        self.decider.begin(Seeds(episode[1]).rng(POLICY))
         return True
 
     def _is_heard(self) -> bool:

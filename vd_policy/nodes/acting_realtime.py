@@ -6,7 +6,7 @@ from typing import Any
 
 from rclpy.node import Node
 
-from vd_policy.base.seeds import Seeds
+from vd_policy.base.seeds import POLICY, Seeds
 from vd_policy.control.assembler import Assembled
 from vd_policy.control.pacer import Pacer
 from vd_policy.control.slot import LatestSlot
@@ -22,7 +22,7 @@ class RealTimeActing(Acting):
 
     def __init__(self, node: Node, settings: ActingSettings, run: Run, diagnostics: Diagnostics) -> None:
         super().__init__(node, settings, run, diagnostics)
-        self.decider.begin(Seeds(settings.seed).rng("policy"))
+        self.decider.begin(Seeds(settings.seed).rng(POLICY))
         self._pacer = Pacer(self.decision_rate_hz())
         self._slot: LatestSlot[Assembled] = LatestSlot()
         self._inference = Worker("inference", self._infer)

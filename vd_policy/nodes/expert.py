@@ -12,7 +12,7 @@ from rclpy.node import Node
 
 from vd_policy.arm.expert import ExpertSettings
 from vd_policy.base.errors import BadInput, VdPolicyError
-from vd_policy.base.seeds import Seeds
+from vd_policy.base.seeds import EXPERT, Seeds
 from vd_policy.base.settings import setting
 from vd_policy.control.assembler import ObservationAssembler
 from vd_policy.messages.driver import driver_of
@@ -90,7 +90,7 @@ class ExpertAnswers:
             return
         self._env.reset(seed=outcome.seed, options={"cup": outcome.scene})
         self._expert = self._env.expert(self._settings)
-        self._rng = Seeds(outcome.seed).rng("expert")
+        self._rng = Seeds(outcome.seed).rng(EXPERT)
         self._episode = episode
 
     def close(self) -> None:

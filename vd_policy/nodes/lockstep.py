@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vd_policy.base.episode import Obs
-from vd_policy.base.seeds import Seeds
+from vd_policy.base.seeds import EPISODE, Seeds
 from vd_policy.messages.outcome import Outcome, outcome_of
 from vd_policy.messages.trajectory import JointTarget
 from vd_policy.sim.env import ArmEnv
@@ -30,7 +30,7 @@ class Moment:
 class Lockstep:
     """Episodes of an environment under simulated time.
 
-    Episode ``i`` of seed ``s`` starts from ``Seeds(s).integer("episode", i)``. Time advances by the decision period
+    Episode ``i`` of seed ``s`` starts from ``Seeds(s).integer(EPISODE, i)``. Time advances by the decision period
     with every observation, the first one of an episode included, so that no two share a stamp.
     """
 
@@ -68,7 +68,7 @@ class Lockstep:
         return self.moment
 
     def _first(self, episode: int, stamp_ns: int) -> Moment:
-        seed = self._seeds.integer("episode", episode)
+        seed = self._seeds.integer(EPISODE, episode)
         obs, info = self._env.reset(seed=seed)
         outcome = outcome_of(self._env.settings.task, episode, 0, seed, 0.0, False, False, info)
         return Moment(obs, self._env.q, outcome, stamp_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vd_policy.base.episode import Obs
-from vd_policy.base.seeds import Seeds
+from vd_policy.base.seeds import EPISODE, Seeds
 from vd_policy.messages.outcome import Outcome, outcome_of
 from vd_policy.nodes.lockstep import Moment
 from vd_policy.sim.compositor import Compositor
@@ -111,7 +111,7 @@ class RealTime:
         return Moment(obs, self._q, outcome, stamp_ns)
 
     def _first(self, episode: int) -> tuple[Obs, Outcome]:
-        seed = self._seeds.integer("episode", episode)
+        seed = self._seeds.integer(EPISODE, episode)
         obs, info = self._env.reset(seed=seed)
         self._q = self._judged_q = self._target = self._env.q
         self._judged, self._contact = False, None

@@ -86,7 +86,7 @@ def _without_dropout(start: Run) -> tuple[Any, dict[str, Any]]:
 def _collector(args: argparse.Namespace, start: Run) -> ProcessCollector:
     from functools import partial
 
-    from vd_policy.base.seeds import Seeds
+    from vd_policy.base.seeds import ROLLOUTS, Seeds
     from vd_policy.learning.collector import ProcessCollector
     from vd_policy.sim.env import ArmEnv
 
@@ -95,7 +95,7 @@ def _collector(args: argparse.Namespace, start: Run) -> ProcessCollector:
         image_width=start.spec.image_width,
     )  # fmt: skip
     _check_fits(args, start, make_env)
-    seed = Seeds(args.seed).integer("rollouts")  # other cups than those of demonstrations made with the same --seed
+    seed = Seeds(args.seed).integer(ROLLOUTS)
     return ProcessCollector(make_env, seed=seed, workers=args.workers, task=args.task)
 
 

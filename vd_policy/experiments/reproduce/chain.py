@@ -16,7 +16,7 @@ import numpy as np
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.files import in_turn, write_bytes, write_json
-from vd_policy.base.seeds import Seeds
+from vd_policy.base.seeds import NETWORK, ROLLOUTS, Seeds
 from vd_policy.base.settings import as_dict, build
 from vd_policy.demos.dataset import Dataset
 from vd_policy.experiments.evaluate import evaluate
@@ -132,7 +132,7 @@ def _clone(job: CloneJob, root: Path, report: Report) -> dict[str, Any]:
     if job.method == UNTRAINED:
         if not there:
             spec = observation_spec(dataset, dataset.split(settings.validation_fraction, job.seed)[0])
-            save_run(out, new_policy(spec, settings.policy, seed=Seeds(job.seed).integer("network")), config={})
+            save_run(out, new_policy(spec, settings.policy, seed=Seeds(job.seed).integer(NETWORK)), config={})
         return {}
     pretrain(dataset, settings, out, seed=job.seed, resume=there,
              progress=lambda step, steps, _: report(step / steps))  # fmt: skip
@@ -168,7 +168,7 @@ class _Course:
         job = self.job
         recipe, start = load_recipe(job.recipe), self._start()
         learner = build_learner(recipe, start.policy, seed=job.seed, version=start.manifest["weight_version"] + 1)
-        seed = Seeds(job.seed).integer("rollouts")  # other cups than those of the demonstrations
+        seed = Seeds(job.seed).integer(ROLLOUTS)
         begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": job.seed}
         with ProcessCollector(self.make_env, seed=seed, task=job.clone.task) as collector:
             training = Training(learner, collector, start, trained(job, self.root), begun_with=begun_with)
