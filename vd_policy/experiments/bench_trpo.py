@@ -13,6 +13,7 @@ from functools import partial
 
 from vd_policy.base.episode import Episode
 from vd_policy.experiments.bench_policy import dense_and_pruned
+from vd_policy.experiments.subject import spec_of
 from vd_policy.learning.collector import ProcessCollector
 from vd_policy.learning.critic import CriticSettings
 from vd_policy.learning.trpo import TRPO, TRPOSettings
@@ -125,8 +126,5 @@ def _copy(policy: GaussianPolicy) -> GaussianPolicy:
 
 def _spec(size: int) -> ObservationSpec:
     env = ArmEnv(image_height=size, image_width=size)
-    joints, settings = tuple(env.robot.joints), env.settings
     env.close()
-    zeros, ones = (0.0,) * len(joints), (1.0,) * len(joints)
-    return ObservationSpec(joints, size, size, zeros, ones, settings.camera.far_m, settings.max_step_rad,
-                           1.0 / settings.period_s)  # fmt: skip
+    return spec_of(env)

@@ -80,7 +80,7 @@ class Subject:
         if self.name == "random":
             return UniformActor(len(env.robot.joints))
         if self.name == "untrained":
-            return GaussianActor(new_policy(_spec_of(env), seed=self.seed))
+            return GaussianActor(new_policy(spec_of(env), seed=self.seed))
         return ExpertActor(env, "literal" if self.name == "expert-literal" else "clipped")
 
 
@@ -94,7 +94,8 @@ def open_subject(name: str, seed: int) -> Subject:
     return Subject(name, seed, load_run(Path(name)).policy)
 
 
-def _spec_of(env: ArmEnv) -> ObservationSpec:
+def spec_of(env: ArmEnv) -> ObservationSpec:
+    """What a policy that was trained on nothing sees of an environment, which may be closed: joint angles from home."""
     robot, settings = env.robot, env.settings
     return ObservationSpec(
         joints=tuple(robot.joints),

@@ -11,6 +11,7 @@ import torch
 
 from vd_policy.experiments.reproduce.chain import begun, pretrain_settings
 from vd_policy.experiments.reproduce.jobs import CloneJob, Job, TrainJob
+from vd_policy.experiments.subject import spec_of
 from vd_policy.learning.cloning import Cloning
 from vd_policy.learning.collector import ProcessCollector
 from vd_policy.learning.recipe import build_learner, load_recipe
@@ -118,7 +119,5 @@ def _env(job: CloneJob) -> ArmEnv:
 
 def _spec(job: CloneJob) -> ObservationSpec:
     env = _env(job)
-    joints, camera, step = tuple(env.robot.joints), env.camera, env.settings.max_step_rad
     env.close()
-    size = len(joints)
-    return ObservationSpec(joints, camera.height, camera.width, (0.0,) * size, (1.0,) * size, 2.0, step, 1.0)
+    return spec_of(env)
