@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from processes import alive
 
-from vd_policy.experiments.bench_policy import bench_spec
+from vd_policy.experiments.timed_networks import bench_spec
 from vd_policy.policy.checkpoint import save_run
 from vd_policy.policy.gaussian import new_policy
 from vd_policy.sim.env import ArmEnv

@@ -8,8 +8,9 @@ import pytest
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import as_dict
-from vd_policy.experiments.bench_policy import bench_policy, bench_spec
+from vd_policy.experiments.bench_policy import bench_policy
 from vd_policy.experiments.bench_trpo import bench_trpo
+from vd_policy.experiments.timed_networks import bench_spec
 from vd_policy.policy.checkpoint import save_run
 from vd_policy.policy.cost import flops
 from vd_policy.policy.gaussian import PolicySettings, new_policy

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import VdPolicyError
-from vd_policy.experiments.bench_policy import bench_spec, dense_and_pruned
+from vd_policy.experiments.timed_networks import bench_spec, dense_and_pruned
 from vd_policy.graph.domain import own_domain
 from vd_policy.graph.process import NodeSpec
 from vd_policy.graph.up import run

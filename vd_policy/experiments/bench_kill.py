@@ -22,7 +22,7 @@ from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import VdPolicyError
 from vd_policy.base.seeds import Seeds
 from vd_policy.control.gate import GateSettings
-from vd_policy.experiments.bench_policy import bench_spec
+from vd_policy.experiments.timed_networks import bench_spec
 from vd_policy.graph.domain import own_domain
 from vd_policy.graph.nodes import PATIENCE, graph
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, TrainOptions

@@ -12,8 +12,8 @@ import time
 from functools import partial
 
 from vd_policy.base.episode import Episode
-from vd_policy.experiments.bench_policy import dense_and_pruned
 from vd_policy.experiments.subject import spec_of
+from vd_policy.experiments.timed_networks import dense_and_pruned
 from vd_policy.learning.collector import ProcessCollector
 from vd_policy.learning.critic import CriticSettings
 from vd_policy.learning.trpo import TRPO, TRPOSettings

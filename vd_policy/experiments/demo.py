@@ -19,8 +19,8 @@ from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import build, setting
 from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.episode_report import Tally, recorded
-from vd_policy.experiments.bench_policy import as_dense, forward_ms
 from vd_policy.experiments.evaluate import Evaluation, Request, carry_out
+from vd_policy.experiments.timed_networks import as_dense, forward_ms
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, TrainOptions
 from vd_policy.graph.up import INTERRUPTED, up
 from vd_policy.graph.watch import watching

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> Result:
     import torch
 
     from vd_policy.demos.dataset import Dataset
-    from vd_policy.experiments.bench_policy import as_dense, forward_ms
+    from vd_policy.experiments.timed_networks import as_dense, forward_ms
     from vd_policy.learning.pruning import prune_run
     from vd_policy.policy.checkpoint import load_run
 
