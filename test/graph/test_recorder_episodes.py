@@ -13,7 +13,7 @@ from commander import HOME, SPEC
 
 from vd_policy.base.errors import VdPolicyError
 from vd_policy.demos.bag import bag_paths, read_episode, unfinished_paths
-from vd_policy.demos.factory import RosbagsFactory, from_cdr, to_cdr
+from vd_policy.demos.factory import RosbagsFactory, from_cdr, stamp_in_front, to_cdr
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import open_bag
 from vd_policy.messages.header import header
@@ -24,7 +24,7 @@ from vd_policy.messages.topics import COLOR, COMMAND, DEPTH, EXPERT_ACTION, JOIN
 from vd_policy.messages.trajectory import answering, encode_trajectory
 from vd_policy.nodes.byte_queue import ByteQueue
 from vd_policy.nodes.episodes import EpisodeRecorder
-from vd_policy.nodes.raw import TRANSFORMS, Raw, raw_message, stamp_in_front
+from vd_policy.nodes.raw import TRANSFORMS, Raw, raw_message
 
 PERIOD_NS = 1_100_000_000
 

@@ -15,7 +15,7 @@ from rosbags.rosbag2 import Reader
 from vd_policy.arm.driver import DriverJoint
 from vd_policy.base.errors import BadInput
 from vd_policy.demos.bag import EpisodeInfo, EpisodeWriter, bag_paths, next_index, read_episode, read_recording
-from vd_policy.demos.factory import RosbagsFactory, from_cdr, to_cdr
+from vd_policy.demos.factory import RosbagsFactory, frame_in_front, from_cdr, stamp_in_front, to_cdr
 from vd_policy.demos.reader import custom_data, open_bag
 from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.topics import COMMAND, JOINT_STATES, OUTCOME, RECORDED, TOPICS, TRAJECTORY
@@ -160,6 +160,12 @@ def test_an_executed_command_stamped_now_belongs_to_the_command_before_it(tmp_pa
 
 def trajectory(target: np.ndarray, sender: str) -> bytes:
     return bytes(to_cdr(encode_trajectory(RosbagsFactory(), INFO.joints, target, INFO.period_s, 0, sender)))
+
+
+def test_stamp_and_frame_are_read_off_the_front_of_a_message_and_one_cut_short_has_none():
+    cdr = bytes(to_cdr(encode_trajectory(RosbagsFactory(), ("a",), np.zeros(1), 1.0, 12_345_678_901, "/safety")))
+    assert (stamp_in_front(cdr), frame_in_front(cdr)) == (12_345_678_901, "/safety")
+    assert (stamp_in_front(cdr[:11]), frame_in_front(cdr[:15])) == (0, "")
 
 
 def test_an_executed_command_that_names_its_observation_belongs_there_whatever_came_when(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -72,3 +73,19 @@ def has_header(type_name: str) -> bool:
         return False
     fields = typestore().fielddefs[type_name][1]
     return bool(fields) and fields[0][1] == (Nodetype.NAME, "std_msgs/msg/Header")
+
+
+def stamp_in_front(cdr: bytes | memoryview) -> int:
+    """The stamp [ns] of a message that begins with its header, without decoding it; 0 where it is cut short."""
+    if len(cdr) < 12:
+        return 0
+    seconds, nanoseconds = struct.unpack_from("<iI" if cdr[1] & 1 else ">iI", cdr, 4)
+    return seconds * 1_000_000_000 + nanoseconds
+
+
+def frame_in_front(cdr: bytes) -> str:
+    """The frame of a message that begins with its header, likewise; empty where it is cut short."""
+    if len(cdr) < 16:
+        return ""
+    (length,) = struct.unpack_from("<I" if cdr[1] & 1 else ">I", cdr, 12)
+    return cdr[16 : 16 + length].rstrip(b"\0").decode(errors="replace")

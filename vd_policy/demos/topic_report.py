@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import median
 
-from vd_policy.demos.factory import has_header
-from vd_policy.demos.reader import Bag, RawMessage
+from vd_policy.demos.factory import has_header, stamp_in_front
+from vd_policy.demos.reader import Bag
 
 SPARSE = 0.2
 """A topic is named whose rate falls below this share of its usual one, or that is there for less of the bag's time."""
@@ -60,7 +59,7 @@ def topic_reports(bag: Bag) -> list[TopicReport]:
     robot's bag, and whatever carries no stamp, is timed by receipt: its sensors may not share a clock.
     """
     ours = "schema" in bag.custom
-    stamp_of = {topic: _stamp if has_header(kind) else _no_stamp for topic, kind in bag.types.items()}
+    headed = {topic for topic, kind in bag.types.items() if has_header(kind)}
     counts = dict.fromkeys(bag.types, 0)
     received = {topic: _Times() for topic in bag.types}
     stamped = {topic: _Times() for topic in bag.types}
@@ -68,7 +67,7 @@ def topic_reports(bag: Bag) -> list[TopicReport]:
         topic = message.topic
         counts[topic] += 1
         received[topic].add(message.log_ns)
-        stamped[topic].add(stamp_of[topic](message))
+        stamped[topic].add(stamp_in_front(message.cdr) if topic in headed else 0)
     return [
         _report(TopicReport(t, kind, counts[t], bag.counts[t], stamps_backwards=stamped[t].backwards),
                 stamped[t] if ours and stamped[t].valid else received[t])
@@ -82,18 +81,6 @@ def _report(report: TopicReport, times: _Times) -> TopicReport:
     if report.count > 1 and report.span_s > 0:
         report.rate_hz = (report.count - 1) / report.span_s
     return report
-
-
-def _no_stamp(_message: RawMessage) -> int:
-    return 0
-
-
-def _stamp(message: RawMessage) -> int:
-    """The header's stamp [ns], read from the front of the CDR bytes without decoding the message; 0 where none."""
-    if len(message.cdr) < 12:
-        return 0
-    seconds, nanoseconds = struct.unpack_from("<iI" if message.cdr[1] & 1 else ">iI", message.cdr, 4)
-    return seconds * 10**9 + nanoseconds
 
 
 def usual_rates(bags: Iterable[list[TopicReport]]) -> dict[str, float]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vd_policy.demos.factory import from_cdr
+from vd_policy.demos.factory import frame_in_front, from_cdr, stamp_in_front
 from vd_policy.demos.writer import EpisodeWriter
 from vd_policy.messages.topics import TOPICS, TRAJECTORY
 from vd_policy.messages.trajectory import split_sender
@@ -40,18 +39,6 @@ def raw_message(topic: str, cdr: bytes, received_ns: int) -> Raw:
 def received_ns(info: Mapping[str, Any]) -> int:
     """The time of receipt in rclpy's message info [ns]; now, where the middleware does not say."""
     return int(info["received_timestamp"]) or time.time_ns()
-
-
-def stamp_in_front(cdr: bytes) -> int:
-    """The stamp [ns] of a message that begins with its header."""
-    seconds, nanoseconds = struct.unpack_from("<iI" if cdr[1] & 1 else ">iI", cdr, 4)
-    return seconds * 1_000_000_000 + nanoseconds
-
-
-def frame_in_front(cdr: bytes) -> str:
-    """The frame of a message that begins with its header."""
-    (length,) = struct.unpack_from("<I" if cdr[1] & 1 else ">I", cdr, 12)
-    return cdr[16 : 16 + length].rstrip(b"\0").decode(errors="replace")
 
 
 def write(writer: EpisodeWriter, message: Raw) -> None:

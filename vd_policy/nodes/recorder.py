@@ -21,6 +21,7 @@ from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.files import storage_errors
 from vd_policy.base.settings import setting
+from vd_policy.demos.factory import stamp_in_front
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.storage import check_space
 from vd_policy.messages.outcome import decode_outcome
@@ -41,7 +42,7 @@ from vd_policy.nodes.diagnostics import OK, WARN, Diagnostics
 from vd_policy.nodes.episodes import EpisodeRecorder
 from vd_policy.nodes.extra_topics import ExtraTopics
 from vd_policy.nodes.parameters import declare
-from vd_policy.nodes.raw import Raw, raw_message, received_ns, stamp_in_front
+from vd_policy.nodes.raw import Raw, raw_message, received_ns
 from vd_policy.nodes.ros import LOSSLESS_DEPTH, Finished, run, serve, steady_timer, subscribe
 from vd_policy.nodes.session import SessionRecorder
 from vd_policy.nodes.worker import Worker
