@@ -23,6 +23,14 @@ OBS_KEYS = ("rgb", "depth", "q")
 IN_HAND = "in hand"
 """Reason of a step after which a grasp only wants the hand to close."""
 
+ENDINGS = ("success", "failure", "horizon")
+"""How an episode can end."""
+
+
+def how_ended(success: bool, failure: bool) -> str:
+    """One of `ENDINGS`, by the flags of an episode's last step."""
+    return "success" if success else "failure" if failure else "horizon"
+
 
 @dataclass(frozen=True)
 class Episode:

@@ -18,6 +18,7 @@ from vd_policy.demos.recording import MIN_STEPS, Recording
 from vd_policy.demos.recover import RECOVERED, recovered
 from vd_policy.demos.storage import bag_paths, unfinished_paths
 from vd_policy.demos.topic_report import TopicReport, too_rare, topic_reports, usual_rates
+from vd_policy.messages.outcome import UNFINISHED
 from vd_policy.messages.topics import EXPERT_ACTION, GRIPPER_COMMAND, GRIPPER_TRAJECTORY, RECORDED
 
 FROZEN_MOTION_RAD = 0.02
@@ -178,16 +179,14 @@ def _judge(recording: Recording, report: BagReport) -> None:
     if stamps:
         last = recording.outcome[stamps[-1]]
         report.steps = last.step
-        report.outcome = (
-            ("success" if last.success else "failure" if last.failure else "horizon") if last.last else "unfinished"
-        )
+        report.outcome = last.ending
     acted = [s for s, _ in recording.steps()[:-1]]
     whole = [s for s in stamps if recording.has_observation(s)]
     report.samples = sum(s in recording.label and recording.has_observation(s) for s in acted)
     report.label_coverage = sum(s in recording.label for s in acted) / len(acted)
     if not recording.label and report.source not in ("", TEACHER):
         report.rollout_steps = sum(map(recording.has_observation, acted))
-    if report.outcome == "unfinished":
+    if report.outcome == UNFINISHED:
         report.problems.append("unfinished: its last outcome neither terminates nor truncates the episode")
     if len(whole) < len(stamps):
         lacking = {k: sum(s not in v for s in stamps) for k, v in

@@ -21,7 +21,7 @@ from vd_policy.demos.factory import from_cdr, is_known, to_cdr
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.mcap_bag import McapBag
 from vd_policy.demos.storage import bag_topic, check_space, episode_name, offered_qos
-from vd_policy.messages.outcome import Outcome, decode_outcome
+from vd_policy.messages.outcome import UNFINISHED, Outcome, decode_outcome
 from vd_policy.messages.topics import OUTCOME, RECORDED, TOPICS
 
 INFO_FILE = "info.json"
@@ -170,10 +170,9 @@ class EpisodeWriter:
 def closing_data(outcome: Outcome | None) -> dict[str, str]:
     """The part of ``custom_data`` that is known when the episode is over."""
     if outcome is None:
-        return {"outcome": "unfinished"}
-    how = "success" if outcome.success else "failure" if outcome.failure else "horizon"
+        return {"outcome": UNFINISHED}
     return {
-        "outcome": how if outcome.last else "unfinished",
+        "outcome": outcome.ending,
         "reason": outcome.reason,
         "steps": str(outcome.step),
         "seed": str(outcome.seed),

@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from vd_policy.base.episode import Episode
+from vd_policy.base.episode import ENDINGS, Episode, how_ended
 from vd_policy.base.errors import VdPolicyError
 from vd_policy.base.seeds import Seeds
 from vd_policy.base.workers import serve_parent, start_all
@@ -38,7 +38,7 @@ class Played:
     """Where the cup stood (x, y) [m]."""
     success: bool
     ending: str
-    """``success``, ``failure`` or ``horizon``."""
+    """One of `ENDINGS`."""
     steps: int
     total_reward: float
 
@@ -87,7 +87,7 @@ class Evaluation:
             "successes_per_200_steps": self.successes_per_200_steps,
             "mean_return": self.mean_return,
             "mean_length": float(np.mean([p.steps for p in self.played])),
-            "endings": {name: endings[name] for name in ("success", "failure", "horizon")},
+            "endings": {name: endings[name] for name in ENDINGS},
         }
 
 
@@ -125,7 +125,7 @@ def _play(
 
 
 def _kept(index: int, episode: Episode) -> Played:
-    ending = "success" if episode.success else "failure" if episode.failure else "horizon"
+    ending = how_ended(episode.success, episode.failure)
     cup = (float(episode.scene[0]), float(episode.scene[1]))
     return Played(index, cup, episode.success, ending, len(episode), float(episode.reward.sum(dtype=np.float64)))
 

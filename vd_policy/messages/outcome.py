@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from vd_policy.base.episode import IN_HAND
+from vd_policy.base.episode import IN_HAND, how_ended
 from vd_policy.base.errors import BadInput
 from vd_policy.messages.header import header
 from vd_policy.messages.types import MessageFactory
 
 STATUS_NAME = "task/outcome"
+UNFINISHED = "unfinished"
 _OK, _ERROR = 0, 2
 
 
@@ -37,6 +38,11 @@ class Outcome:
     def last(self) -> bool:
         """Nobody commands after this observation."""
         return self.terminated or self.truncated
+
+    @property
+    def ending(self) -> str:
+        """How its episode ended: one of `vd_policy.base.episode.ENDINGS`, or `UNFINISHED` before its last step."""
+        return how_ended(self.success, self.failure) if self.last else UNFINISHED
 
     @property
     def in_hand(self) -> bool:
