@@ -19,10 +19,11 @@ from vd_policy.demos.demonstrate import demonstrate
 from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.graph.nodes import graph
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, TrainOptions
+from vd_policy.graph.trained import CONFIG as LOOKED_FOR
 from vd_policy.graph.trained import task_and_robot
 from vd_policy.learning.pretrain import pretrain
 from vd_policy.learning.recipe import recipe_of_rl
-from vd_policy.policy.checkpoint import load_metrics, load_run, load_training, save_run
+from vd_policy.policy.checkpoint import CONFIG, load_metrics, load_run, load_training, save_run
 from vd_policy.sim.tasks import changes_of, load_task
 
 
@@ -37,6 +38,10 @@ def grasping(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("grasp")
     demonstrate(DemonstrationSettings("grasp", image_height=16, image_width=16), 30, folder / "bags")
     return str(pretrain(Dataset(folder / "bags"), quick("none", epochs=1), folder / "run")[0])
+
+
+def test_a_run_is_asked_for_its_task_in_the_file_that_it_is_saved_with() -> None:
+    assert LOOKED_FOR == CONFIG
 
 
 def test_a_cloned_run_names_the_task_and_the_robot_of_its_demonstrations(grasping: str) -> None:

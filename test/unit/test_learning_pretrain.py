@@ -10,7 +10,8 @@ import torch
 from learning_samples import collector, demonstrations, quick, tiny_policy
 
 from vd_policy.base.errors import BadInput
-from vd_policy.learning.cloning import Cloning, CloningSettings
+from vd_policy.cli.commands.pretrain import METHODS as OFFERED
+from vd_policy.learning.cloning import METHODS, Cloning, CloningSettings
 from vd_policy.learning.metrics import Metrics
 from vd_policy.learning.pretrain import observation_spec, pretrain
 from vd_policy.learning.rollout import rollout
@@ -39,6 +40,10 @@ def interrupted_at(step):
             raise Interrupt
 
     return progress
+
+
+def test_the_regularisers_that_the_command_offers_are_those_that_there_are():
+    assert OFFERED == METHODS
 
 
 @pytest.mark.parametrize("method", ["vd", "l2", "none"])

@@ -9,8 +9,10 @@ import pytest
 import torch
 from policy_samples import lively, random_obs, small_policy
 
+from vd_policy.cli.commands.prune import THRESHOLD
 from vd_policy.cli.main import main
 from vd_policy.policy.checkpoint import load_run, save_run
+from vd_policy.policy.layers import LOG_ALPHA_THRESHOLD
 
 
 @pytest.fixture
@@ -37,6 +39,10 @@ def refusal(capsys, *words: object) -> str:
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     return error
+
+
+def test_the_threshold_that_the_command_names_is_the_one_that_pruning_takes():
+    assert THRESHOLD == LOG_ALPHA_THRESHOLD
 
 
 def test_prune_writes_a_smaller_run_that_decides_the_same_and_says_what_it_saved(cloned, tmp_path, capsys):
