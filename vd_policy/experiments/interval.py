@@ -10,8 +10,8 @@ Z_95 = 1.959963984540054
 """Two-sided 95 % quantile of the normal distribution."""
 
 
-def wilson(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (Wilson 1927): never outside [0, 1], sound near 0 and 1.
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a proportion (Wilson 1927): never outside [0, 1], sound near 0 and 1.
 
     Returns:
         lower and upper bound; (0, 1) when there was no trial.
@@ -20,7 +20,7 @@ def wilson(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
         raise ValueError(f"{successes} successes in {trials} trials")
     if trials == 0:
         return 0.0, 1.0
-    rate = successes / trials
+    z, rate = Z_95, successes / trials
     scale = 1 + z * z / trials
     centre = (rate + z * z / (2 * trials)) / scale
     half = z / scale * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))

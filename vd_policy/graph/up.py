@@ -29,7 +29,7 @@ OnLine = Callable[[str, str], None]
 """Called with a node's name (or ``system``) and one line of its output."""
 
 
-def up(name: str, options: Any = None, on_line: OnLine | None = None, *, quiet: bool = False) -> int:
+def up(name: str, options: Any = None, on_line: OnLine | None = None) -> int:
     """Run a graph until one of its nodes ends; the others are then stopped with SIGTERM, which they take cleanly.
 
     Must be called in the main thread, since it takes SIGINT and SIGTERM meanwhile.
@@ -38,7 +38,6 @@ def up(name: str, options: Any = None, on_line: OnLine | None = None, *, quiet: 
         name: ``sim``, ``demonstrate``, ``deploy`` or ``train``.
         options: an instance of that graph's options; None for the defaults.
         on_line: gets the nodes' output instead of stdout.
-        quiet: drop the nodes' output unless `on_line` takes it.
 
     Returns:
         the exit code of the node that ended first (128 + n when signal n ended it), or one of `INTERRUPTED`.
@@ -46,12 +45,12 @@ def up(name: str, options: Any = None, on_line: OnLine | None = None, *, quiet: 
     Raises:
         BadInput: an option is wrong; nothing has been started.
     """
-    return run(graph(name, options), on_line, quiet=quiet)
+    return run(graph(name, options), on_line)
 
 
-def run(nodes: list[NodeSpec], on_line: OnLine | None = None, *, quiet: bool = False) -> int:
+def run(nodes: list[NodeSpec], on_line: OnLine | None = None) -> int:
     """`up` for any list of nodes."""
-    printer = _Lines(on_line or _ignore) if on_line or quiet else Printer(sys.stdout)
+    printer = _Lines(on_line) if on_line else Printer(sys.stdout)
     manager = _Manager(printer)
     with tempfile.TemporaryDirectory(prefix="vd_policy-") as folder, _signals_restored():
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
@@ -102,10 +101,6 @@ class _Lines:
         text = data.decode(errors="replace") if isinstance(data, bytes) else data
         for line in text.splitlines():
             self._on_line(message.name, line)
-
-
-def _ignore(_name: str, _line: str) -> None:
-    """Takes the lines that nobody wants."""
 
 
 @contextmanager

@@ -23,6 +23,8 @@ MakeEnv = Callable[[], gymnasium.Env]
 """Builds the environment in each process; picklable, for example ``functools.partial(ArmEnv, "reach")``."""
 
 STOP_TIMEOUT_S = 5.0
+SOURCE = "collector"
+"""Whose episodes they are, as they say."""
 
 
 class Collector(Protocol):
@@ -53,26 +55,15 @@ class ProcessCollector:
         make_env: see `MakeEnv`.
         seed: root of the episodes' seeds.
         workers: processes; 0 and 1 run in this one.
-        explore: whether the actor samples.
-        task: goes into the episodes.
-        source: goes into the episodes, so that a learner can tell streams apart.
+        task: its name, which goes into the episodes.
     """
 
-    def __init__(
-        self,
-        make_env: MakeEnv,
-        *,
-        seed: int,
-        workers: int = 1,
-        explore: bool = True,
-        task: str = "reach",
-        source: str = "collector",
-    ) -> None:
+    def __init__(self, make_env: MakeEnv, *, seed: int, workers: int = 1, task: str = "reach") -> None:
         if workers < 0:
             raise BadInput("workers", workers, "0 or more", "pass for example --workers 2")
         self.next_episode = 0
         self._seeds = Seeds(seed)
-        self._fixed = {"explore": explore, "task": task, "source": source}
+        self._fixed = {"task": task, "source": SOURCE}
         self._env: gymnasium.Env | None = make_env() if workers <= 1 else None
         self._workers = [_Worker(i, make_env) for i in range(workers)] if workers > 1 else []
 

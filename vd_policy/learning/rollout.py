@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gymnasium
 import numpy as np
 
@@ -22,19 +20,18 @@ def rollout(
     sequence: int = 0,
     weight_version: int = 0,
     task: str = "",
-    options: dict[str, Any] | None = None,
 ) -> Episode:
     """Run one episode from reset to its end.
 
-    The start is ``env.reset(seed=seed, options=options)`` and the actor's noise is drawn from a child of the same seed,
-    so the episode depends on the seed and the weights alone. The actor sees a batch of one.
+    The start is ``env.reset(seed=seed)`` and the actor's noise is drawn from a child of the same seed, so the episode
+    depends on the seed and the weights alone. The actor sees a batch of one.
 
     Args:
         env: an `ArmEnv`, or anything that reports ``success``, ``failure``, ``applied`` and ``scene`` in its info.
         seed: the episode's own seed.
         explore: sample actions, or take the mean.
     """
-    obs, info = env.reset(seed=seed, options=options)
+    obs, info = env.reset(seed=seed)
     state = actor.begin(1, [Seeds(seed).rng(POLICY)])
     seen: list[dict[str, np.ndarray]] = [obs]
     actions, applied, rewards, log_probs = [], [], [], []

@@ -89,6 +89,7 @@ def _collector(args: argparse.Namespace, start: Run) -> ProcessCollector:
     from vd_policy.base.seeds import ROLLOUTS, Seeds
     from vd_policy.learning.collector import ProcessCollector
     from vd_policy.sim.env import ArmEnv
+    from vd_policy.sim.tasks import load_task
 
     make_env = partial(
         ArmEnv, args.task, args.robot, motion=args.motion, image_height=start.spec.image_height,
@@ -96,7 +97,7 @@ def _collector(args: argparse.Namespace, start: Run) -> ProcessCollector:
     )  # fmt: skip
     _check_fits(args, start, make_env)
     seed = Seeds(args.seed).integer(ROLLOUTS)
-    return ProcessCollector(make_env, seed=seed, workers=args.workers, task=args.task)
+    return ProcessCollector(make_env, seed=seed, workers=args.workers, task=load_task(args.task).task)
 
 
 def _check_fits(args: argparse.Namespace, start: Run, make_env: Any) -> None:

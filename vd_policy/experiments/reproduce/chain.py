@@ -170,7 +170,7 @@ class _Course:
         learner = build_learner(recipe, start.policy, seed=job.seed, version=start.manifest["weight_version"] + 1)
         seed = Seeds(job.seed).integer(ROLLOUTS)
         begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": job.seed}
-        with ProcessCollector(self.make_env, seed=seed, task=job.clone.task) as collector:
+        with ProcessCollector(self.make_env, seed=seed, task=load_task(job.clone.task).task) as collector:
             training = Training(learner, collector, start, trained(job, self.root), begun_with=begun_with)
             if (training.out / MANIFEST).is_file():
                 training.restore()
