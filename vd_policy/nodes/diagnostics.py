@@ -9,7 +9,8 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
-from vd_policy.nodes.ros import steady_timer
+from vd_policy.messages.topics import DIAGNOSTICS
+from vd_policy.nodes.ros import advertise, steady_timer
 
 _NUMBER = re.compile(r"(?<=\s)\d+(\.\d+)?(?=%?\s)")
 """A word that is a number; those in names stay."""
@@ -27,7 +28,7 @@ class Diagnostics:
         self._level, self._message = OK, "starting"
         self.counts: Counter[str] = Counter()
         self.values: dict[str, Any] = {}
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._publisher = advertise(node, DIAGNOSTICS)
         self._timer = steady_timer(node, period_s, self.publish)
 
     def is_news(self, level: bytes, message: str) -> bool:
