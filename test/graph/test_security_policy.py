@@ -13,8 +13,8 @@ from ros_graph import RosGraph
 from trained import saved, small_policy
 
 from vd_policy.base.resources import resource
-from vd_policy.messages.security import ENCLAVES, sros2_policy
-from vd_policy.messages.topics import COMMAND, GRIPPER_TRAJECTORY, SERVICES, TOPICS, TRAJECTORY
+from vd_policy.messages.security import ENCLAVES, publishers, sros2_policy
+from vd_policy.messages.topics import COMMAND, GRIPPER_TRAJECTORY, SERVICES, TOPICS, TRAJECTORY, Topic
 
 FILE = ("config", "security", "vd_policy.policy.xml")
 
@@ -32,6 +32,12 @@ def allowed(kind: str, permission: str) -> dict[str, set[str]]:
 
 def test_the_shipped_policy_is_that_of_the_table():
     assert resource(*FILE).read_text() == sros2_policy()
+
+
+def test_a_topic_of_somebody_who_has_no_enclave_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(TOPICS, "heat", Topic("heat", "sensor_msgs/msg/Temperature", 10, "sim or oven", "recorder"))
+    with pytest.raises(ValueError, match="no enclave of oven"):
+        publishers("heat")
 
 
 def test_only_safety_publishes_to_the_controllers():

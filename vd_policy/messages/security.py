@@ -85,8 +85,14 @@ def _rule(profile: ET.Element, kind: str, permission: str, names: Iterable[str])
 
 
 def _enclaves(who: str) -> set[str]:
-    """Of a cell of the table, such as ``sim in real time or ros2_control, recorder``."""
-    first_words = {part.split()[0] for part in re.split(r", | or ", who)}
-    if "all" in first_words:
+    """Of a cell of the table, such as ``sim in real time or ros2_control, recorder``.
+
+    Raises:
+        ValueError: the cell speaks of somebody who has no enclave, whose permission would otherwise be missing.
+    """
+    named = set(re.findall(r"(?:^|, (?!when )| or )(\w+)", who))
+    if "all" in named:
         return {*ENCLAVES.values(), OPERATOR}
-    return {ENCLAVES[word] for word in first_words if word in ENCLAVES}
+    if unknown := sorted(named - set(ENCLAVES)):
+        raise ValueError(f"{who!r} in the table of topics: no enclave of {', '.join(unknown)}")
+    return {ENCLAVES[name] for name in named}
