@@ -260,7 +260,8 @@ class RecorderNode(Node):
     def _look(self) -> None:
         self._worker.check()
         recorder, counts = self._recorder, self._diagnostics.counts
-        counts.update({name: n - counts[name] for name, n in dict(recorder.counts).items()})
+        for name, n in dict(recorder.counts).items():
+            counts[name] = n
         self._diagnostics.values["queue_mb"] = f"{self._queue.bytes / 1e6:.1f}"
         self._diagnostics.values["cpu_s"] = f"{time.process_time():.3f}"
         if recorder.target_reached:

@@ -95,13 +95,8 @@ def carry_out_job(job: Job, root: Path, report: Report = lambda share: None) -> 
         write_json(place / DONE_FILE, {"units": job.units, "seconds": seconds, **figures})
 
 
-def cloned(job: CloneJob, root: Path) -> Path:
-    """Where the cloned policy lies."""
-    return job.place(root) / "run"
-
-
-def trained(job: TrainJob, root: Path) -> Path:
-    """Where the policy of the RL phase lies, with its curve."""
+def run_of(job: Job, root: Path) -> Path:
+    """Where the policy of a job lies, that of the RL phase with its curve."""
     return job.place(root) / "run"
 
 
@@ -127,7 +122,7 @@ def _completed(begun: dict[str, Any]) -> dict[str, Any]:
 
 def _clone(job: CloneJob, root: Path, report: Report) -> dict[str, Any]:
     dataset = Dataset(root / "demonstrations" / job.demonstrations)
-    settings, out = pretrain_settings(job), cloned(job, root)
+    settings, out = pretrain_settings(job), run_of(job, root)
     there = (out / MANIFEST).is_file()
     if job.method == UNTRAINED:
         if not there:
@@ -171,7 +166,7 @@ class _Course:
         seed = Seeds(job.seed).integer(ROLLOUTS)
         begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": job.seed}
         with ProcessCollector(self.make_env, seed=seed, task=load_task(job.clone.task).task) as collector:
-            training = Training(learner, collector, start, trained(job, self.root), begun_with=begun_with)
+            training = Training(learner, collector, start, run_of(job, self.root), begun_with=begun_with)
             if (training.out / MANIFEST).is_file():
                 training.restore()
             for point in job.points():
@@ -183,7 +178,7 @@ class _Course:
         """The cloned policy without what is pruned before RL (section IV), exploring as the job says."""
         path = self.place / "start"
         if not (path / MANIFEST).is_file():
-            source = load_run(cloned(self.job.clone, self.root))
+            source = load_run(run_of(self.job.clone, self.root))
             policy = self._exploring(self._pruned(source.policy), source)
             kept = {name: source.manifest[name] for name in ("env_steps", "weight_version")}
             save_run(path, policy, config=source.config,
@@ -200,7 +195,7 @@ class _Course:
     def _pruned(self, policy: GaussianPolicy) -> GaussianPolicy:
         """By dropout rates where it has them, by magnitude where the job says so, else whole."""
         if self.job.like is not None:
-            densities = prune(load_run(cloned(self.job.like, self.root)).policy)[1].densities()
+            densities = prune(load_run(run_of(self.job.like, self.root)).policy)[1].densities()
             return prune_by_magnitude(policy, densities)[0]
         return prune(policy)[0] if regularised_layers(policy) else policy
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vd_policy.experiments.reproduce.chain import read_evaluations, trained
+from vd_policy.experiments.reproduce.chain import read_evaluations, run_of
 from vd_policy.experiments.reproduce.jobs import TrainJob
 from vd_policy.experiments.reproduce.measure import Measure
 from vd_policy.learning.metrics import STEP, read_csv
@@ -80,7 +80,7 @@ class Trained:
 
 def read_trained(job: TrainJob, root: Path, measure: Measure) -> Trained | None:
     """A training's curve up to the steps that the job asks for; None where it has not got there."""
-    run = trained(job, root)
+    run = run_of(job, root)
     text = load_metrics(run) if (run / MANIFEST).is_file() else None
     rows = read_csv(text) if text else []
     if not rows:
