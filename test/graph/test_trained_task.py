@@ -133,6 +133,10 @@ def test_a_run_improved_on_a_task_file_that_is_gone_is_not_measured_in_the_stock
         task_and_robot(run)
     assert task_and_robot(run, "reach") == ("reach", "gen3_6dof")
     assert task_and_robot(run, allow_changed=True) == ("reach", "gen3_6dof")
+    Path(gone).write_text("extends: reach\nhorizon: soon\n")
+    with pytest.raises(BadInput, match=r"mine\.yaml: horizon is 'soon'"):
+        task_and_robot(run)
+    assert task_and_robot(run, "reach", allow_changed=True) == ("reach", "gen3_6dof"), "it is not asked for"
     Path(gone).write_text("extends: reach\nhorizon: 7\n")
     assert task_and_robot(run) == (gone, "gen3_6dof")
     other = run_of(tmp_path / "other", task="grasp", train={"task": str(tmp_path / "nowhere.yaml")})

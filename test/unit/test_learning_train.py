@@ -8,7 +8,8 @@ import pytest
 import torch
 from learning_samples import collector, demonstrations, tiny_policy, tiny_run
 
-from vd_policy.base.errors import BadInput
+import vd_policy.learning
+from vd_policy.base.errors import BadInput, Missing
 from vd_policy.base.resources import named_or_path, resource
 from vd_policy.base.settings import build
 from vd_policy.cli.main import main
@@ -16,7 +17,7 @@ from vd_policy.demos.demonstrate import demonstrate
 from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.learning.metrics import Metrics
 from vd_policy.learning.pretrain import PretrainSettings
-from vd_policy.learning.recipe import build_learner, load_recipe, parse_changes, recipe_of_rl
+from vd_policy.learning.recipe import Recipe, build_learner, load_recipe, parse_changes, recipe_of_rl
 from vd_policy.learning.states import under
 from vd_policy.learning.train import Training, train
 from vd_policy.learning.trpo import TRPO
@@ -143,6 +144,15 @@ def test_a_malformed_change_is_refused(word):
 def test_a_recipe_whose_method_cannot_learn_is_refused():
     with pytest.raises(BadInput, match="pretrain"):
         build_learner(load_recipe("vd"), tiny_policy())
+
+
+def test_a_learner_of_ones_own_that_lacks_a_module_says_which(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("import no_such_package_anywhere\n")
+    monkeypatch.setattr(vd_policy.learning, "__path__", [*vd_policy.learning.__path__, str(tmp_path)])
+    with pytest.raises(Missing, match="no_such_package_anywhere"):
+        build_learner(Recipe("mine"), tiny_policy())
+    with pytest.raises(BadInput, match="recipe method is 'his'"):
+        build_learner(Recipe("his"), tiny_policy())
 
 
 def test_the_commands_clone_prune_and_improve(tmp_path, capsys):

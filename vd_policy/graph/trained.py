@@ -35,12 +35,12 @@ def task_and_robot(
     history = [name for name in (_of_training(config, "task"), str(config.get("task") or "")) if name]
     if history and not task and not allow_changed:
         _check_is_there(run, config, history[0])
-    known = next((name for name in history if known_task(name)), "")
-    rules = _noted_rules(config) or (load_task(known).rules_name if known else "")
-    if task and rules and not allow_changed and load_task(task).rules_name != rules:
-        raise BadInput("task", task, f"{history[0]}, which {run} was trained on",
-                       "leave it out; where it is meant, evaluate and train take --allow-changed")  # fmt: skip
-    return task or known or TASK, robot or _of_training(config, "robot") or str(config.get("robot") or ROBOT)
+    if task and not allow_changed:
+        rules = _noted_rules(config) or _rules_of(_known(history))
+        if rules and load_task(task).rules_name != rules:
+            raise BadInput("task", task, f"{history[0]}, which {run} was trained on",
+                           "leave it out; where it is meant, evaluate and train take --allow-changed")  # fmt: skip
+    return task or _known(history) or TASK, robot or _of_training(config, "robot") or str(config.get("robot") or ROBOT)
 
 
 def world(task: str, robot: str) -> dict[str, Any]:
@@ -56,6 +56,15 @@ def _check_is_there(run: str | Path | None, config: Mapping[str, Any], learned: 
     if changes or (learned != config.get("task") and not known_task(learned)):
         file = f"{learned} with {changes}" if changes else learned
         raise BadInput("task", "", f"the file that {run} was trained on: {file}", "give it with --task or task:=")
+
+
+def _known(history: list[str]) -> str:
+    """The first of these tasks that there is; empty where there is none."""
+    return next((name for name in history if known_task(name)), "")
+
+
+def _rules_of(task: str) -> str:
+    return load_task(task).rules_name if task else ""
 
 
 def _config(run: Path) -> dict[str, Any]:

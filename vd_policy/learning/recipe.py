@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from vd_policy.base.errors import BadInput
+from vd_policy.base.errors import BadInput, Missing
 from vd_policy.base.extends import load_extended
 from vd_policy.base.resources import named_or_path, share_directory
 from vd_policy.base.settings import build, parse_yaml, setting
@@ -69,14 +69,23 @@ def build_learner(recipe: Recipe, policy: GaussianPolicy, *, seed: int = 0, vers
 
     Raises:
         BadInput: the method is no learner, a setting is wrong, or the policy does not suit the method.
+        Missing: the learner imports what is not installed.
     """
-    name = f"vd_policy.learning.{recipe.method}"
-    try:
-        build = importlib.import_module(name).build
-    except (ModuleNotFoundError, AttributeError):
+    module = _module(f"vd_policy.learning.{recipe.method}")
+    if not hasattr(module, "build"):
         raise BadInput("recipe method", recipe.method, "that of a recipe that learns from rollouts, trpo or one's own",
-                       "choose a recipe such as trpo_rate") from None  # fmt: skip
-    return build(recipe.settings, policy, seed=seed, version=version)
+                       "choose a recipe such as trpo_rate")  # fmt: skip
+    return module.build(recipe.settings, policy, seed=seed, version=version)
+
+
+def _module(name: str) -> Any:
+    """A module, or None where there is none of that name."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):  # it, or what it would lie in
+            return None
+        raise Missing(f"a module that {name} imports", error.name, "one that is installed", "install it") from error
 
 
 def _changed(settings: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:

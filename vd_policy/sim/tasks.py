@@ -145,11 +145,12 @@ def changes_of(settings: TaskSettings) -> str:
 
 
 def known_task(name_or_path: str) -> TaskSettings | None:
-    """`load_task`; None where there is no such task."""
+    """`load_task`; None where there is no such task. One that is there and malformed is refused."""
     try:
-        return load_task(name_or_path)
-    except BadInput:
+        path = named_or_path("tasks", name_or_path)
+    except BadInput:  # what is no name of a file names no task either
         return None
+    return load_task(str(path))
 
 
 def checked(settings: TaskSettings, where: str) -> TaskSettings:
