@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 ARM_HOME = list(load_robot().home_rad)
 
 
-# ---- the values of a command ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_command_that_is_not_finite_holds_and_latches(bad: float) -> None:
     """FAULTS 15: at the safety gate."""
@@ -163,9 +160,6 @@ def test_an_unreadable_command_moves_nothing_and_is_counted(names: list[str], po
     assert arm.gate.refusals == {"unreadable": 1}
 
 
-# ---- punctuality ----------------------------------------------------------------------------------------------------
-
-
 def test_slow_inference_skips_steps_and_takes_the_latest_input() -> None:
     """FAULTS 18: a step is skipped, never queued; misses counted."""
     slot: LatestSlot[int] = LatestSlot()
@@ -253,9 +247,6 @@ def test_a_transition_that_cannot_be_is_refused_and_the_policy_goes_on(ros: Any,
     ros.wait_for(lambda: status("policy").get("message") == "finalized", "a policy that says it is over")
 
 
-# ---- the emergency stop ---------------------------------------------------------------------------------------------
-
-
 def test_a_stop_in_motion_holds_until_the_reset_which_starts_from_the_measured_joints() -> None:
     """FAULTS 20: in motion, twice, released without reset."""
     arm = Arm()
@@ -310,9 +301,6 @@ def test_a_stop_survives_the_safety_node(deployed: Deployed, number: int) -> Non
     deployed.at_rest()
     assert deployed.graph.probe.call("safety/reset").success
     deployed.moving()
-
-
-# ---- processes that die ---------------------------------------------------------------------------------------------
 
 
 def test_a_killed_policy_is_followed_by_a_halt(deployed: Deployed) -> None:
@@ -393,9 +381,6 @@ def test_of_two_commanding_nodes_the_second_is_refused_and_both_are_named(deploy
     assert status["last_refusal"] == "command of /rival refused: /policy is commanding"
     deployed.graph.probe.node.destroy_publisher(publisher)
     deployed.moving()
-
-
-# ---- new weights ----------------------------------------------------------------------------------------------------
 
 
 def packed(policy: GaussianPolicy, version: Any = 1, **manifest: Any) -> bytes:
@@ -479,9 +464,6 @@ def test_bad_weights_leave_a_running_policy_alone_and_good_ones_replace_it(deplo
     deployed.moving()
     deployed.graph.probe.node.destroy_publisher(publisher)
     deployed.policy.kill()  # the next test gets a policy with its own weights
-
-
-# ---- helpers --------------------------------------------------------------------------------------------------------
 
 
 def _observation(q: float) -> dict[str, np.ndarray]:

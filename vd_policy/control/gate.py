@@ -118,8 +118,6 @@ class Gate:
         self._command_stamps = StampGuard(settings.future_s)
         self._commanded_s = self._still_until_s = -float("inf")
 
-    # ---- inputs -----------------------------------------------------------------------------------------------------
-
     def on_joints(self, q: np.ndarray, stamp_ns: int, now_s: float, clock_ns: int | None = None) -> Decision:
         """A joint sample q [rad], (J,)."""
         wrong = self._joint_stamps.check(stamp_ns, None if self.settings.lockstep else clock_ns)
@@ -231,8 +229,6 @@ class Gate:
     def trusts_joints(self, now_s: float) -> bool:
         """The measured position may be relied on."""
         return self.q is not None and (self.settings.lockstep or self.joints.ok(now_s))
-
-    # ---- transitions ------------------------------------------------------------------------------------------------
 
     def _with_joints(self, now_s: float) -> Decision:
         if self.trusts_joints(now_s):
