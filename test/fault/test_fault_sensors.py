@@ -62,7 +62,7 @@ def test_a_frozen_depth_image_is_found_even_though_the_colour_image_lives() -> N
         picture = rng.integers(0, 255, (4, 4, 3)).astype(np.uint8)
         answers.append(watch.judge({"rgb": picture, "depth": still, "q": np.full(6, 0.1 * i)}, 0.1 * i))
     assert answers == [True, True, False, False, False]
-    assert watch.problem(0.4) == "depth: frozen, 5 identical pictures"
+    assert str(watch.problem(0.4)) == "depth: frozen, 5 identical pictures"
 
 
 def test_frozen_needs_both_identical_bytes_and_a_moving_arm() -> None:
@@ -125,7 +125,7 @@ def test_too_much_invalid_depth_is_not_acted_on() -> None:
     depth = np.ones((10, 10), np.uint16)
     depth[:6] = 0
     assert not watch.judge({"rgb": np.zeros((10, 10, 3), np.uint8), "depth": depth, "q": np.zeros(6)}, 0.0)
-    assert watch.problem(0.0) == "depth: 60% of the pixels are invalid"
+    assert str(watch.problem(0.0)) == "depth: 60% of the pixels are invalid"
 
 
 @pytest.mark.parametrize("names", [["a", "c"], ["a", "a"], ["a", "b", "b"]])

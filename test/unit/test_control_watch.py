@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vd_policy.control.pacer import Pacer
-from vd_policy.control.watch import InputWatch, WatchSettings
+from vd_policy.control.watch import InputWatch, Problem, WatchSettings
 
 S = 1_000_000_000
 rng = np.random.default_rng(0)
@@ -32,13 +32,14 @@ def feed(inputs: InputWatch, values: dict[str, Any], now_s: float) -> bool:
 def test_the_policy_acts_after_enough_good_observations_in_a_row() -> None:
     inputs = watch(fresh_needed=3)
     assert [feed(inputs, observation(), 0.1 * i) for i in range(4)] == [False, False, True, True]
-    assert inputs.problem(0.3) == ""
+    assert inputs.problem(0.3) is None
 
 
 def test_the_input_that_never_came_is_named() -> None:
     inputs = watch()
     inputs.seen("rgb", 0.0)
-    assert inputs.problem(0.1) == "depth: nothing yet"
+    assert inputs.problem(0.1) == Problem("nothing yet", silent="depth")
+    assert str(inputs.problem(0.1)) == "depth: nothing yet"
 
 
 def test_inputs_that_never_fit_together_are_reported() -> None:
@@ -46,7 +47,7 @@ def test_inputs_that_never_fit_together_are_reported() -> None:
     feed(inputs, observation(), 0.0)
     for kind in inputs.inputs:
         inputs.seen(kind, 2.0)
-    assert inputs.problem(2.0) == "no whole observation for 0.5 s"
+    assert str(inputs.problem(2.0)) == "no whole observation for 0.5 s"
 
 
 def test_after_a_clock_jump_fresh_observations_are_needed_again() -> None:

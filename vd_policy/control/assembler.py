@@ -72,9 +72,10 @@ class ObservationAssembler:
         A stamp of zero or of another clock is refused and counted in `refused`; `refusals` says why until a good sample
         of that kind comes. A stamp before the last of its kind resets the buffers and is counted in `jumps`.
         """
-        wrong = self._guards[kind].check(stamp_ns, clock_ns)
+        guard = self._guards[kind]
+        wrong = guard.check(stamp_ns, clock_ns)
         self.refusals.pop(kind, None)
-        if wrong.startswith("stamp jumped"):
+        if guard.jumped:
             self.jumps += 1
             self.reset()
             self._guards[kind].check(stamp_ns)

@@ -57,12 +57,15 @@ class StampGuard:
     def __init__(self, future_s: float = 0.1) -> None:
         self.future_s = future_s
         self.last_ns: int | None = None
+        self.jumped = False
+        """The stamp checked last was refused because it lay before the one before it."""
 
     def check(self, stamp_ns: int, clock_ns: int | None = None) -> str:
         """Why the stamp is refused, or ``""``. Repeats of the last stamp pass. `clock_ns` None: do not compare.
 
         After a backward jump the new time is taken as the reference: exactly one sample reports the jump.
         """
+        self.jumped = False
         if stamp_ns <= 0:
             return "stamp is 0"
         ahead_s = 0.0 if clock_ns is None else (stamp_ns - clock_ns) / 1e9
@@ -72,6 +75,7 @@ class StampGuard:
             return f"stamp lies {-ahead_s:.0f} s in the past; {OTHER_CLOCK}"
         before, self.last_ns = self.last_ns, stamp_ns
         if before is not None and stamp_ns < before:
+            self.jumped = True
             return f"stamp jumped back by {(before - stamp_ns) / 1e9:.3f} s"
         return ""
 

@@ -12,7 +12,20 @@ import numpy as np
 from vd_policy.base.settings import setting
 from vd_policy.control.freshness import Freshness, FrozenImage
 
-WAITING = "waiting for fresh observations"
+
+@dataclass(frozen=True)
+class Problem:
+    """Why the policy may not act."""
+
+    text: str
+    silent: str = ""
+    """The input that the text is about, where nothing comes of it."""
+
+    def __str__(self) -> str:
+        return f"{self.silent}: {self.text}" if self.silent else self.text
+
+
+WAITING = Problem("waiting for fresh observations")
 
 
 @dataclass(frozen=True)
@@ -57,19 +70,19 @@ class InputWatch:
         self._observations.seen(now_s)
         return self._observations.ok(now_s)
 
-    def problem(self, now_s: float) -> str:
-        """Why the policy may not act now, or ``""``."""
+    def problem(self, now_s: float) -> Problem | None:
+        """Why the policy may not act now, or None."""
         for kind, fresh in self.inputs.items():
             if not fresh.ok(now_s):
                 never = fresh.received_s is None
-                return f"{kind}: nothing yet" if never else f"{kind}: nothing for {self.settings.obs_timeout_s} s"
+                return Problem("nothing yet" if never else f"nothing for {self.settings.obs_timeout_s} s", silent=kind)
         if self._fault:
-            return self._fault
+            return Problem(self._fault)
         if not self._observations.ok(now_s):
             age_s = self._observations.age_s(now_s)
             late = self.settings.obs_timeout_s < age_s < np.inf
-            return f"no whole observation for {self.settings.obs_timeout_s} s" if late else WAITING
-        return ""
+            return Problem(f"no whole observation for {self.settings.obs_timeout_s} s") if late else WAITING
+        return None
 
     def reset(self) -> None:
         """A clock jumped: trust nothing until fresh observations came."""

@@ -93,8 +93,8 @@ class LockstepActing(Acting):
         if self._must_wait():
             self._diagnostics.state(OK, "waiting for the learner's weights")
             return
-        waiting = self._episode is None and self.observer.problem(now_s)
-        self._diagnostics.state(WARN if waiting else OK, waiting or "acting")
+        waiting = self.observer.problem(now_s) if self._episode is None else None
+        self._diagnostics.state(WARN if waiting else OK, str(waiting or "acting"))
 
     def figures(self) -> dict[str, Any]:
         return {**super().figures(), "dropped_episodes": self._builder.dropped, "lead_steps": self._lead.steps}

@@ -68,7 +68,7 @@ class RealTimeActing(Acting):
         problem = self.observer.problem(now_s)
         if problem:
             self.hold()
-            self._diagnostics.state(WARN if problem == WAITING else ERROR, problem)
+            self._diagnostics.state(WARN if problem == WAITING else ERROR, str(problem))
         elif self._acting and self.may_act():
             self._diagnostics.state(OK, "acting")
 

@@ -15,7 +15,7 @@ from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import setting
 from vd_policy.control.assembler import Assembled, ObservationAssembler
 from vd_policy.control.joint_filter import JointFilter
-from vd_policy.control.watch import InputWatch, WatchSettings
+from vd_policy.control.watch import InputWatch, Problem, WatchSettings
 from vd_policy.messages.driver import DriverJoints, driver_of
 from vd_policy.messages.header import stamp_ns
 from vd_policy.messages.images import decode_color, decode_depth
@@ -99,17 +99,16 @@ class Observer:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
-    def problem(self, now_s: float) -> str:
-        """Why nobody may act on what is seen, or ``""``."""
+    def problem(self, now_s: float) -> Problem | None:
+        """Why nobody may act on what is seen, by the names of the topics; None where somebody may."""
         for kind, reason in (*self._unreadable.items(), *self.assembler.refusals.items()):
-            return f"{self._node.resolve_topic_name(TOPIC_OF[kind])}: {reason}"
+            return Problem(f"{self._node.resolve_topic_name(TOPIC_OF[kind])}: {reason}")
         problem = self.watch.problem(now_s)
-        kind = problem.split(":")[0]
-        if kind == "q" and self._jump and now_s - self._jump_s < self._settings.obs_timeout_s:  # they come, in vain
-            return f"{self._node.resolve_topic_name(JOINT_STATES)}: {self._jump}"
-        if kind in TOPIC_OF and "nothing" in problem:
-            return f"{self._describe(kind)}:{problem.removeprefix(f'{kind}:')}"
-        return problem
+        if problem is None or not problem.silent:
+            return problem
+        if problem.silent == "q" and self._jump and now_s - self._jump_s < self._settings.obs_timeout_s:
+            return Problem(f"{self._node.resolve_topic_name(JOINT_STATES)}: {self._jump}")  # they come, in vain
+        return Problem(f"{self._describe(problem.silent)}: {problem.text}")
 
     def _subscribe(self, kind: str, decode: Callable[[Any], Any]) -> Any:
         return subscribe(self._node, TOPIC_OF[kind], lambda msg: self._take(kind, msg, decode))
