@@ -17,7 +17,7 @@ EXPERT = "expert"
 POLICY = "policy"
 """Of an episode's seed: what an exploring policy draws. In real time, which has no episodes, of the node's."""
 ROLLOUTS = "rollouts"
-"""Of a training's seed: the seed of its episodes, so that their cups are not those of demonstrations of that seed."""
+"""Of a run's seed: that of a policy's episodes, so that their cups are not those of demonstrations of the same seed."""
 NETWORK = "network"
 """Of a run's seed: the weights that a network begins with."""
 

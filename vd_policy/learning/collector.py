@@ -23,8 +23,6 @@ MakeEnv = Callable[[], gymnasium.Env]
 """Builds the environment in each process; picklable, for example ``functools.partial(ArmEnv, "reach")``."""
 
 STOP_TIMEOUT_S = 5.0
-SOURCE = "collector"
-"""Whose episodes they are, as they say."""
 
 
 class Collector(Protocol):
@@ -63,7 +61,7 @@ class ProcessCollector:
             raise BadInput("workers", workers, "0 or more", "pass for example --workers 2")
         self.next_episode = 0
         self._seeds = Seeds(seed)
-        self._fixed = {"task": task, "source": SOURCE}
+        self._fixed = {"task": task, "source": "collector"}
         self._env: gymnasium.Env | None = make_env() if workers <= 1 else None
         self._workers = [_Worker(i, make_env) for i in range(workers)] if workers > 1 else []
 

@@ -85,7 +85,9 @@ def _module(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):  # it, or what it would lie in
             return None
-        raise Missing(f"a module that {name} imports", error.name, "one that is installed", "install it") from error
+        raise Missing(
+            f"a module that {name} imports", error.name or str(error), "one that is installed", "install it"
+        ) from error
 
 
 def _changed(settings: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:
