@@ -473,6 +473,26 @@ def test_our_recipe_is_judged_by_what_each_level_costs_beside_the_papers():
     assert titles(arms)[2:] == [f"VD, noise 0.25, clipped expert, recipe {recipe}" for recipe in ("trpo", OUR_RECIPE)]
 
 
+def test_each_recipe_as_a_whole_is_run_without_what_lies_between():
+    scale = replace(scale_of("ours", "small"), steps=20000, steps_beside=5000)
+    plan = make_plan("ours", scale, seeds=[0, 1], recipe="trpo", sweep=Sweep())
+    assert [(job.clone.rule, job.clone.noise_std_rad, job.recipe, job.steps, job.seed) for job in plan.trainings] == [
+        (*whole, seed) for seed in (0, 1)
+        for whole in (("literal", NOISE_RAD, "trpo", 20000), (OUR_RULE, OUR_NOISE_RAD, OUR_RECIPE, 5000))
+    ]  # fmt: skip
+
+    def course(job: TrainJob, slope: float) -> Trained:
+        steps = np.arange(200, job.steps + 1, 200)
+        return Trained(job, Curve(steps, np.minimum(55.0, slope * steps / 200.0)), [])
+
+    plan = make_plan("ours", scale, seeds=list(range(5)), recipe="trpo", sweep=Sweep())
+    found = [course(job, 0.8 if job.recipe == "trpo" else 8.0) for job in plan.trainings]
+    verdicts = {v.claim: v.outcome for v in curve_verdicts("ours", best_of(arms_of(found)), {"expert": 50.0}, 1)}
+    cheaper = f"our demonstrations, {OUR_RECIPE} needs at most 1/4 of trpo's samples for "
+    assert {v: verdicts[cheaper + v] for v in ("40.0", "50.0", "60.0")} == {
+        "40.0": REACHED, "50.0": REACHED, "60.0": NOBODY}  # fmt: skip
+
+
 def test_the_figures_that_the_command_offers_are_those_that_there_are():
     assert set(OFFERED) == set(FIGURES)
 
