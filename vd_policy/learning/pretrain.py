@@ -23,7 +23,6 @@ from vd_policy.learning.cloning import Cloning, CloningSettings
 from vd_policy.learning.metrics import Metrics
 from vd_policy.learning.resume import check_free, check_unchanged
 from vd_policy.learning.rollout import rollout
-from vd_policy.learning.shift import shifted
 from vd_policy.learning.states import prefixed, under
 from vd_policy.policy.actor import GaussianActor
 from vd_policy.policy.checkpoint import load_metrics, load_training, save_run
@@ -47,8 +46,6 @@ Progress = Callable[[int, int, dict[str, float]], None]
 class PretrainSettings(CloningSettings):
     """Cloning, what is measured beside it, and the network."""
 
-    shift_px: int = setting(0, "pixels by which each picture is moved at random in each pass, at most", minimum=0,
-                            maximum=128)  # fmt: skip
     validation_fraction: float = setting(0.1, "share of the episodes held out", minimum=0.0, maximum=0.9)
     checkpoint_epochs: int = setting(20, "epochs from one durable checkpoint to the next", minimum=1)
     select_epochs: int = setting(0, "epochs between measurements of success; 0: none, keep the last policy", minimum=0)
@@ -162,10 +159,7 @@ class _Pretraining:
         epoch, position = divmod(step, self.steps_per_epoch)
         order = Seeds(self.seed).rng("order", epoch).permutation(len(self.train))
         size = self.settings.batch
-        obs, labels = self.dataset.batch(np.sort(self.train[order[position * size : (position + 1) * size]]))
-        if self.settings.shift_px:
-            obs = shifted(obs, self.settings.shift_px, Seeds(self.seed).rng("shift", step))
-        return obs, labels
+        return self.dataset.batch(np.sort(self.train[order[position * size : (position + 1) * size]]))
 
     def _end_epoch(self, epoch: int, recent: list[dict[str, float]]) -> None:
         last = epoch == self.settings.epochs
