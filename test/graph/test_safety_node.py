@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,41 @@ def test_in_real_time_commands_go_out_stamped_now_and_clamps_are_named(ros: RosG
 
 
 def test_a_stop_that_cannot_be_remembered_still_stops_and_says_so(ros: RosGraph, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    latch = tmp_path / "state" / "latch.json"
     status = ros.probe.diagnostics()
-    safety = ros.start("safety", latch_file=str(tmp_path / "file" / "latch.json"))
-    assert ros.probe.call("safety/stop").success
-    ros.wait_for(lambda: status("safety").get("latch_write_errors") == "1", "the write error")
+    safety = ros.start("safety", latch_file=str(latch))
+    ros.wait_for(lambda: latch.parent.is_dir() and status("safety"), "the node")
+    latch.parent.rmdir()
+    latch.parent.write_text("in its way")
+    answer = ros.probe.call("safety/stop")
+    assert answer.success and "NOT REMEMBERED" in answer.message and "NO CONTROLLER listens" in answer.message
+    ros.wait_for(lambda: int(status("safety").get("latch_write_errors", 0)) > 1, "it to try again")
     assert status("safety")["message"] == "stopped: safety/stop was called"
     ros.wait_for(lambda: "a restart would forget it" in safety.output, "its log")
+    latch.parent.unlink()
+    ros.wait_for(latch.exists, "the stop to be remembered after all")
+
+
+def test_two_publishers_of_joint_states_are_neither_believed(ros: RosGraph, tmp_path: Path) -> None:
+    """One is a simulator or a joint_state_publisher beside the arm; it must not be driven to where that says it is."""
+    status, robot = ros.probe.diagnostics(), StandIn(ros.probe)
+    ros.start("safety", latch_file=str(tmp_path / "latch.json"))
+    ros.wait_for(lambda: "waiting for a command" in status("safety").get("message", ""), "the node to trust the arm")
+    assert ros.probe.call("safety/stop").message == "stopped: safety/stop was called"
+    other = ros.probe.publisher(JointState, JOINT_STATES)
+
+    def seen() -> bool:
+        other.publish(encode_joints(RclpyFactory(), SPEC.joints, HOME + 0.5, time.time_ns()))
+        return status("safety").get("refused joint states", "0") > "0"
+
+    ros.wait_for(seen, "the second publisher to be refused")
+    answer = ros.probe.call("safety/reset")
+    assert not answer.success and "publishers of joint_states, allowed: one" in answer.message
+    ros.wait_for(lambda: len(status("safety").get("joint_state_publishers", "").split()) == 2, "their names")
+    ros.probe.node.destroy_publisher(other)
+    ros.wait_for(lambda: ros.probe.call("safety/reset").success, "one alone to be believed again")
+    robot.close()
+    assert all(np.abs(np.array(m.points[0].positions) - HOME).max() < 0.01 for m in robot.sent)
 
 
 def test_a_reset_without_joint_states_is_refused(ros: RosGraph, tmp_path: Path) -> None:
@@ -84,6 +113,7 @@ def test_a_reset_without_joint_states_is_refused(ros: RosGraph, tmp_path: Path) 
         ({"comand_timeout_s": 1.0}, "did you mean 'command_timeout_s'?"),
         ({"command_timeout_s": -1.0}, "at least 0.01"),
         ({"robot": "r2d2"}, "j2n6s300"),
+        ({"latch_file": "/"}, "this is a directory"),
     ],
 )
 def test_a_wrong_parameter_is_refused_with_one_line(ros: RosGraph, parameters: dict[str, Any], says: str) -> None:

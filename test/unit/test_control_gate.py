@@ -200,6 +200,86 @@ def test_a_stop_while_nobody_knows_where_the_arm_is_calls_it_back_from_nowhere(b
     assert arm.sent and all(q.tolist() == arm.q.tolist() for q in arm.sent), "held where it stands"
 
 
+def test_a_gate_that_stood_still_itself_does_not_send_the_arm_back_to_where_it_was_long_ago() -> None:
+    """Timers come before messages: the first that a process sees after a stall is that the joint states are old."""
+    for end in ("tick", "halt", "stop"):
+        arm = Arm()
+        arm.settle()
+        arm.command(HOME + 0.05)
+        sent = len(arm.sent)
+        arm.now_s += 3.0
+        if end == "tick":
+            arm.silence(1.0)
+        elif end == "halt":
+            arm._note(arm.gate.halt("ends", arm.now_s))
+        else:
+            arm._note(arm.gate.stop("stop", arm.now_s))
+        assert arm.gate.state is not State.RUNNING and len(arm.sent) == sent, end
+        arm.q = HOME + 0.2  # where it was brought meanwhile
+        arm.wait(0.2)
+        assert arm.sent[-1].tolist() == arm.q.tolist(), "it is held where it stands once that is known"
+
+
+def test_joint_states_of_another_time_hold_a_driven_arm_where_it_was_a_moment_ago() -> None:
+    arm = Arm()
+    arm.settle()
+    arm.command(HOME + 0.05)
+    decision = arm.joints(stamp_ns=arm.stamp_ns - S)
+    assert decision.state is State.HOLDING and decision.target is not None and decision.target.tolist() == HOME.tolist()
+
+
+@pytest.mark.parametrize("age_s", [0.0, 0.1, 0.2])
+def test_no_joint_can_be_faster_than_its_limit_however_old_the_measurement_is(age_s: float) -> None:
+    """In that time it may have gone the other way at full speed."""
+    arm = Arm()
+    for _ in range(3):
+        arm.now_s += 0.01
+        arm.joints(stamp_ns=arm.stamp_ns - int(age_s * S))
+    decision = arm.command(HOME + np.array([0.05, 0.0]), duration_s=0.1)
+    assert decision.target is not None
+    farthest = np.abs(decision.target - HOME).max() + 1.0 * age_s
+    assert farthest / decision.duration_s <= 1.0 + 1e-9
+    assert decision.duration_s == pytest.approx(max(0.1, 0.05 + age_s))
+
+
+def test_a_command_on_joints_that_have_become_too_old_since_they_came_is_refused() -> None:
+    arm = Arm(joints_timeout_s=0.4, joints_age_s=0.5)
+    for _ in range(3):
+        arm.now_s += 0.01
+        arm.joints(stamp_ns=arm.stamp_ns - int(0.45 * S))
+    assert arm.command(HOME + 0.05).state is State.RUNNING
+    arm.now_s += 0.1
+    assert "the arm was measured 0.550 s ago" in arm.command(HOME + 0.05).refused
+
+
+def test_after_a_reset_whoever_commanded_on_through_the_stop_has_to_fall_silent_first() -> None:
+    arm = Arm(command_timeout_s=0.5)
+    arm.settle()
+    for _ in range(20):
+        arm.wait(0.1)
+        decision = arm.command(HOME + 0.05)
+        if arm.gate.state is State.RUNNING and arm.now_s > 11.0:
+            arm.gate.stop("e-stop", arm.now_s)
+    assert decision.state is State.STOPPED and arm.gate.persisting(arm.now_s)
+    assert arm.gate.reset(arm.now_s).state is State.HOLDING
+    for _ in range(20):
+        arm.wait(0.1)
+        assert "it came on through the stop" in arm.command(HOME + 0.05).refused
+    assert arm.gate.refusals["commanded through a stop"] == 20
+    arm.wait(0.6)
+    assert arm.command(HOME + 0.05).state is State.RUNNING
+
+
+def test_after_a_reset_a_new_command_needs_no_silence_where_there_was_some() -> None:
+    arm = Arm()
+    arm.settle()
+    arm.command(HOME + 0.05)
+    arm.gate.stop("e-stop", arm.now_s)
+    arm.wait(1.0)
+    arm.gate.reset(arm.now_s)
+    assert arm.command(HOME + 0.05).state is State.RUNNING
+
+
 def test_a_second_stop_keeps_the_first_reason() -> None:
     arm = Arm()
     arm.gate.stop("first", 0.0)

@@ -116,15 +116,18 @@ class Gate:
         self._pending: Command | None = None
         self._joint_stamps = StampGuard(settings.future_s)
         self._command_stamps = StampGuard(settings.future_s)
-        self._commanded_s = self._still_until_s = -float("inf")
+        self._commanded_s = self._still_until_s = self._asked_s = -float("inf")
+        self._wants_silence = False
 
     def on_joints(self, q: np.ndarray, stamp_ns: int, now_s: float, clock_ns: int | None = None) -> Decision:
         """A joint sample q [rad], (J,)."""
         wrong = self._joint_stamps.check(stamp_ns, None if self.settings.lockstep else clock_ns)
-        if wrong:
+        if wrong and self.settings.lockstep and stamp_ns > 0:
             self._forget_joints()
-            if not (self.settings.lockstep and stamp_ns > 0):
-                return self.bad_joints(f"joint states: {wrong}", now_s)
+        elif wrong:
+            decision = self.bad_joints(f"joint states: {wrong}", now_s)
+            self._forget_joints()
+            return decision
         if self.settings.lockstep:  # a simulator's reset moves the arm at once, and its time is not ours
             self.filter.reset()
         elif stamp_ns == self._q_stamp_ns:  # the last measurement once more says nothing of where the arm is now
@@ -147,16 +150,22 @@ class Gate:
     def bad_joints(self, reason: str, now_s: float) -> Decision:
         """A joint message that cannot be read (a joint missing or named twice, a stamp that cannot be): hold."""
         self.refusals["joint states"] += 1
+        self._lose_joints("joint states refused", reason, now_s)
         self.joints.reset()
         self._pending = None
-        self._lose_joints("joint states refused", reason)
         return self._answer(now_s, refused=reason)
 
     def on_command(self, command: Command, now_s: float, clock_ns: int | None = None,
                    sequence: int | None = None) -> Decision:  # fmt: skip
         """A command of one sender, for all joints in order; `sequence` as in `Commanders.admit`."""
+        silent_s, self._asked_s = now_s - self._asked_s, now_s
         if self.state is State.STOPPED:
             return self._refuse("stopped", f"stopped: {self.reason}", now_s)
+        if self._wants_silence and silent_s <= self.settings.command_timeout_s:
+            wrong = (f"command of {command.sender} refused: it came on through the stop; a reset waits for "
+                     f"{self.settings.command_timeout_s} s without a command")  # fmt: skip
+            return self._refuse("commanded through a stop", wrong, now_s)
+        self._wants_silence = False
         owner = self.commanders.owner
         wrong = self.commanders.admit(command.sender, now_s, sequence)
         if wrong:
@@ -173,7 +182,7 @@ class Gate:
         if self.settings.lockstep and command.stamp_ns > self._q_stamp_ns:
             self._pending = command  # it overtook the joint states it answers
             return self._answer(now_s)
-        return self._pass_on(command, now_s)
+        return self._pass_on(command, now_s, clock_ns)
 
     def refuse_command(self, reason: str, now_s: float) -> Decision:
         """A command message that cannot be read (other joints, another length, no point)."""
@@ -184,16 +193,18 @@ class Gate:
         if not self.settings.lockstep:
             if self.state in (State.RUNNING, State.HOLDING) and not self.joints.ok(now_s):
                 if not self._blind:
-                    self._lose_joints("joint states stale", f"no joint states for {self.settings.joints_timeout_s} s")
+                    why = f"no joint states for {self.settings.joints_timeout_s} s"
+                    self._lose_joints("joint states stale", why, now_s)
             elif self.state is State.RUNNING and now_s - self._commanded_s > self.settings.command_timeout_s:
                 silent = self.commanders.owner
-                self._hold("commands stopped", f"no command of {silent} for {self.settings.command_timeout_s} s")
+                why = f"no command of {silent} for {self.settings.command_timeout_s} s"
+                self._hold("commands stopped", why, now_s)
         return self._answer(now_s)
 
     def halt(self, reason: str, now_s: float) -> Decision:
         """Hold without latching, for example because this process is about to end."""
         if self.state is State.RUNNING:
-            self._hold("halted", reason)
+            self._hold("halted", reason, now_s)
         return self._answer(now_s)
 
     def stand_still(self, seconds: float, now_s: float) -> Decision:
@@ -201,7 +212,7 @@ class Gate:
         if not self.settings.lockstep:
             self._still_until_s = now_s + seconds
             if self.state is State.RUNNING:
-                self._hold("hand moves", "the hand moves")
+                self._hold("hand moves", "the hand moves", now_s)
         return self._answer(now_s)
 
     def stop(self, reason: str, now_s: float) -> Decision:
@@ -210,21 +221,34 @@ class Gate:
             self.holds["stopped"] += 1
             is_known = self.state is State.RUNNING or self.trusts_joints(now_s)
             self.state, self.reason = State.STOPPED, reason
-            self._take_hold()
+            self._take_hold(now_s)
             if not is_known:  # somebody may have moved it since: it is held where it stands, once that is known
                 self._held = None
         return self._answer(now_s)
 
     def reset(self, now_s: float) -> Decision:
-        """End a stop on purpose: the target becomes where the arm is now. Refused while the joints are not trusted."""
+        """End a stop on purpose: the target becomes where the arm is now. Refused while the joints are not trusted.
+
+        Whoever commanded on through the stop has to fall silent first: a reset by itself moves no arm.
+        """
         if self.state is not State.STOPPED:
             return self._answer(now_s)
         if not self.trusts_joints(now_s):
             return self._answer(now_s, refused="no fresh joint states; the arm's position is unknown")
         self.clamped_in_a_row = 0
         self.commanders.release()
-        self._hold("reset", "reset; waiting for a command")
+        self._wants_silence = not self.settings.lockstep
+        self._hold("reset", "reset; waiting for a command", now_s)
         return self._answer(now_s)
+
+    def persisting(self, now_s: float) -> bool:
+        """Whether somebody commands now, be it in vain."""
+        return now_s - self._asked_s <= self.settings.command_timeout_s
+
+    def measured_age_s(self, now_s: float, clock_ns: int | None = None) -> float:
+        """How long ago the arm was where it is taken to be: since its measurement, or its receipt if that is longer."""
+        by_stamp_s = 0.0 if clock_ns is None else (clock_ns - self._q_stamp_ns) / 1e9
+        return max(self.joints.age_s(now_s), by_stamp_s)
 
     def trusts_joints(self, now_s: float) -> bool:
         """The measured position may be relied on."""
@@ -233,8 +257,8 @@ class Gate:
     def _with_joints(self, now_s: float) -> Decision:
         if self.trusts_joints(now_s):
             if self.state is State.STOPPED and self._held is None:
-                self._take_hold()
-            self._see_joints()
+                self._take_hold(now_s)
+            self._see_joints(now_s)
         pending = self._pending
         if pending is not None and pending.stamp_ns <= self._q_stamp_ns:
             self._pending = None
@@ -242,18 +266,18 @@ class Gate:
                 return self._pass_on(pending, now_s)
         return self._answer(now_s)
 
-    def _see_joints(self) -> None:
+    def _see_joints(self, now_s: float) -> None:
         """The joints are trusted: for the first time, again, or still."""
         if self.state is State.WAITING:
-            self._hold("start", "waiting for a command")
+            self._hold("start", "waiting for a command", now_s)
         elif self.state is State.HOLDING and self._blind:
-            self._hold("joint states back", "joint states are back; waiting for a command")
+            self._hold("joint states back", "joint states are back; waiting for a command", now_s)
         self._blind = False
 
-    def _lose_joints(self, kind: str, reason: str) -> None:
+    def _lose_joints(self, kind: str, reason: str, now_s: float) -> None:
         """Where the arm is is not known any more."""
         if self.state is State.RUNNING:
-            self._hold(kind, reason)
+            self._hold(kind, reason, now_s)
         elif self.state is not State.STOPPED:
             self.holds[kind] += self.state is State.HOLDING and not self._blind
             self.reason = reason
@@ -265,9 +289,11 @@ class Gate:
         allowed_s = self.settings.joints_age_s
         return f"measured {age_s:.3f} s ago" if allowed_s and age_s > allowed_s else ""
 
-    def _pass_on(self, command: Command, now_s: float) -> Decision:
+    def _pass_on(self, command: Command, now_s: float, clock_ns: int | None = None) -> Decision:
         if self.q is None or not self.trusts_joints(now_s):
             return self._refuse("joints not fresh", "command refused: no fresh joint states", now_s)
+        if not self.settings.lockstep and (old := self._too_old(self._q_stamp_ns, clock_ns)):
+            return self._refuse("joints not fresh", f"command refused: the arm was {old}", now_s)
         if self.settings.lockstep and command.stamp_ns < self._q_stamp_ns:
             return self._refuse("late", "command refused: it answers an observation that is over", now_s)
         clamped = self.limits.clamp(command.positions, self.q, command.duration_s)
@@ -279,7 +305,10 @@ class Gate:
         self.state, self.reason = State.RUNNING, f"{command.sender} commands"
         self.passed += 1
         self._commanded_s = now_s
-        target, duration_s = self._begun(clamped.q, self.q, command.duration_s)
+        duration_s = command.duration_s
+        if not self.settings.lockstep:
+            duration_s = max(duration_s, self.limits.least_s(clamped.q, self.q) + self.measured_age_s(now_s, clock_ns))
+        target, duration_s = self._begun(clamped.q, self.q, duration_s)
         return Decision(target, self.state, self.reason, duration_s, command.stamp_ns)
 
     def _begun(self, target: np.ndarray, q: np.ndarray, duration_s: float) -> tuple[np.ndarray, float]:
@@ -310,14 +339,18 @@ class Gate:
         self.refusals[kind] += 1
         return self._answer(now_s, refused=reason)
 
-    def _hold(self, kind: str, reason: str) -> None:
+    def _hold(self, kind: str, reason: str, now_s: float) -> None:
         self.holds[kind] += 1
         self.state, self.reason = State.HOLDING, reason
-        self._take_hold()
+        self._take_hold(now_s)
 
-    def _take_hold(self) -> None:
-        """Hold where the arm was measured last; the position stays as it is while holding, so that it cannot creep."""
-        self._held, self._held_s = self.q, -float("inf")
+    def _take_hold(self, now_s: float) -> None:
+        """Hold where the arm was measured last; the position stays as it is while holding, so that it cannot creep.
+
+        After this process itself stood still, that is where the arm was long ago: then it is held once that is known.
+        """
+        is_long_ago = not self.settings.lockstep and self.joints.age_s(now_s) > 2 * self.settings.joints_timeout_s
+        self._held, self._held_s = None if is_long_ago else self.q, -float("inf")
 
     def _forget_joints(self) -> None:
         self.filter.reset()

@@ -15,6 +15,8 @@ from vd_policy.control.gate import Command, Gate, State
 LONGEST_S = 10.0
 """The arm is held for as long as a command for the hand may take; no hand needs more."""
 
+QUICKEST_S = 0.5
+"""A command that moves the hand takes at least so long, and the arm stands still meanwhile, whatever it asks for."""
 SOON_S = 0.01
 """A repeat that comes when less time than this is left is a command of its own again."""
 
@@ -90,11 +92,12 @@ class HandGate:
         self.clamps.update(name for name, out in zip(self.joints.names, target != command.positions) if out)
         moves = self._last is None or not np.array_equal(target, self._last)
         self._last = target
+        duration_s = max(command.duration_s, QUICKEST_S)
         if moves:
-            self._there_s = now_s + command.duration_s
+            self._there_s = now_s + duration_s
         left_s = self._there_s - now_s
         self.passed += 1
-        return HandDecision(target, left_s if left_s > SOON_S else command.duration_s, command.stamp_ns, moves)
+        return HandDecision(target, left_s if left_s > SOON_S else duration_s, command.stamp_ns, moves)
 
     def _refuse(self, kind: str, reason: str) -> HandDecision:
         self.refusals[kind] += 1

@@ -38,6 +38,25 @@ class LatchFile:
             return f"the latch file {self.path} cannot be read"
         return str(reason) or "stopped before"
 
+    def check_writable(self) -> None:
+        """Find out before a stop whether it could be remembered.
+
+        Raises:
+            BadInput: it is a directory, or lies in one that cannot be made or written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unfit(f"its directory cannot be made: {error.strerror}") from None
+        if self.path.is_dir():
+            raise self._unfit("this is a directory")
+        if not os.access(self.path.parent, os.W_OK | os.X_OK):
+            raise self._unfit("its directory may not be written")
+
+    def _unfit(self, why: str) -> BadInput:
+        return BadInput("latch_file", str(self.path), "a file that can be written, so that a stop outlives the node",
+                        f"choose another one; {why}")  # fmt: skip
+
     def write(self, reason: str) -> None:
         """Latch durably.
 

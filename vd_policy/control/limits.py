@@ -15,6 +15,9 @@ NOISE_RAD = 0.005
 """Excess of a step or a speed that is cut off without being called a violation: the arm was measured again since the
 observation, and encoders are noisy."""
 
+OUTSIDE_RAD = 0.05
+"""How far beyond its limits a joint is measured before that is worth a word."""
+
 
 @dataclass(frozen=True)
 class Clamped:
@@ -78,6 +81,19 @@ class Limits:
         q = self._within(q, measured, reasons)
         q = self._in_workspace(q, measured, reasons)
         return Clamped(q, tuple(reasons))
+
+    def outside(self, q: np.ndarray) -> tuple[str, ...]:
+        """Joints of a measured configuration (J,) [rad] that are clearly outside their limits, with their numbers."""
+        out = (q < self.lower - OUTSIDE_RAD) | (q > self.upper + OUTSIDE_RAD)
+        return tuple(
+            f"{name} at {at:.3f} rad of {low:.3f} to {high:.3f}"
+            for name, at, low, high, is_out in zip(self.names, q, self.lower, self.upper, out)
+            if is_out
+        )
+
+    def least_s(self, target: np.ndarray, measured: np.ndarray) -> float:
+        """The least time in which no joint is faster than its limit on the way between two configurations (J,) [s]."""
+        return float((np.abs(target - measured) / self.speed).max())
 
     def _along(self, q: np.ndarray, measured: np.ndarray, reach: np.ndarray, kind: str,
                reasons: list[str]) -> np.ndarray:  # fmt: skip

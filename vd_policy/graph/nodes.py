@@ -21,6 +21,8 @@ from vd_policy.graph.trained import task_and_robot
 from vd_policy.messages.topics import EXPERT_ACTION, GRIPPER_COMMAND, GRIPPER_TRAJECTORY
 from vd_policy.sim.tasks import TaskSettings, grips, load_task
 
+CAREFUL_SPEED = 0.1
+"""Share of the trained speed at which a real arm is driven unless another one is asked for."""
 PATIENCE = 2.0
 """In real time the expert commands once a decision period; the safety node waits this many of them."""
 
@@ -95,8 +97,9 @@ def _deploy(o: DeployOptions) -> list[NodeSpec]:
     if o.episodes and not (o.sim or o.record):
         raise BadInput("episodes", o.episodes, "0 where neither a simulator nor a recorder counts them",
                        "give record:=DIR, or end the graph by hand")  # fmt: skip
+    speed = o.speed if o.speed is not None else 1.0 if o.sim else CAREFUL_SPEED
     policy = {"run": o.run, "robot": o.robot, "explore": o.explore, "seed": o.seed, "lockstep": lockstep,
-              "rollouts": o.rollouts, "resize": o.resize}  # fmt: skip
+              "rollouts": o.rollouts, "resize": o.resize, "speed": speed}  # fmt: skip
     nodes = [NodeSpec("policy", policy), *_gripper(o, lockstep), _safety(o, lockstep=lockstep)]
     return [*nodes, _recorder(o, o.record, source="policy")] if o.record else nodes
 

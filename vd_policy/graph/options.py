@@ -71,6 +71,8 @@ class DeployOptions(SimOptions):
     image_height: int = setting(AS_TRAINED, "image height [pixels]; 0: the run's", minimum=0, maximum=4096)
     image_width: int = setting(AS_TRAINED, "image width [pixels]; 0: the run's", minimum=0, maximum=4096)
     sim: bool = setting(True, "start the simulated arm; false: a real one is there, and the mode is real time")
+    speed: float | None = setting(None, "real time: share of the trained speed; empty: 0.1 on a real arm, else 1",
+                                  minimum=0.01, maximum=1)  # fmt: skip
     explore: bool = setting(False, "sample actions instead of taking their mean")
     rollouts: bool = setting(False, "publish each episode for a learner (lockstep)")
     resize: str = setting("refuse", "camera images of another size than the run's: refused, cropped or stretched",

@@ -50,6 +50,10 @@ from vd_policy.sim.tasks import changes_of, load_task
 
 MAY_BE_SILENT = {GRIPPER_COMMAND, GRIPPER_TRAJECTORY}
 """A gripper node that comes up in the middle of an episode says nothing before the next."""
+STREAMS = {JOINT_STATES, COLOR, DEPTH}
+"""What a driver and a camera send all the time."""
+SILENT_S = 2.0
+"""After which a stream of a session is named that is published and not heard."""
 NEEDED = (JOINT_STATES, COLOR, DEPTH, OUTCOME, COMMAND, TRAJECTORY)
 """Somebody must publish these before an episode is begun, and what `RecorderSettings.needed` adds."""
 EPISODE, SESSION = "episode", "session"
@@ -123,7 +127,8 @@ class RecorderNode(Node):
         self._diagnostics = Diagnostics(self)
         self._queue = ByteQueue(s.queue_mb * 1e6)
         self._ready = False
-        self._heard: set[str] = set()
+        self._heard: dict[str, float] = {}
+        self._began_s = time.monotonic()
         self._worker = Worker("writer", self._write)
         self._subscribed = {topic: self._subscribe(topic) for topic in RECORDED}
         self._extra = ExtraTopics(self, s.extra_topics, self._take_extra, self._lost, IMAGE_QUEUE_DEPTH)
@@ -176,7 +181,7 @@ class RecorderNode(Node):
 
     def _take(self, topic: str, cdr: bytes, info: dict[str, Any]) -> None:
         message = raw_message(topic, cdr, received_ns(info))
-        self._heard.add(topic)
+        self._heard[topic] = time.monotonic()
         if topic == OUTCOME:
             self._is_ready()
             if self._reset_caller is not None:
@@ -198,7 +203,7 @@ class RecorderNode(Node):
 
     def _silent(self, sent: frozenset[str]) -> frozenset[str]:
         """Topics that somebody publishes and that were not heard yet, of a graph that does not wait for us."""
-        return frozenset() if self.settings.paced else sent - MAY_BE_SILENT - self._heard
+        return frozenset() if self.settings.paced else sent - MAY_BE_SILENT - self._heard.keys()
 
     def _published(self) -> frozenset[str]:
         """Topics of the table that somebody publishes."""
@@ -213,6 +218,14 @@ class RecorderNode(Node):
             return f"nobody publishes {', '.join(unsent)}"
         silent = sorted(self._silent(sent)) if OUTCOME in self._heard else []
         return f"nothing came on {', '.join(silent)}" if silent else ""
+
+    def _fallen_silent(self) -> list[str]:
+        """Of a session: streams that somebody publishes and of which nothing comes any more, or never did."""
+        if not isinstance(self._recorder, SessionRecorder):
+            return []
+        since_s = time.monotonic() - SILENT_S
+        return sorted(topic for topic in self._published() & STREAMS
+                      if max(self._heard.get(topic, self._began_s), self._began_s) < since_s)  # fmt: skip
 
     def _take_extra(self, topic: str, kind: str, latched: bool, headed: bool, cdr: bytes, info: dict[str, Any]) -> None:
         message = Raw(topic, stamp_in_front(cdr) if headed else 0, cdr, received_ns(info), kind, latched)
@@ -282,6 +295,9 @@ class RecorderNode(Node):
             self._diagnostics.state(WARN, f"recording to {self._directory}; no episode is begun: {missing}")
         elif waiting:
             self._diagnostics.state(WARN, f"recording to {self._directory}; nobody publishes {', '.join(waiting)}")
+        elif silent := self._fallen_silent():
+            why = "; a best-effort publisher needs lossless: false" if self.settings.lossless else ""
+            self._diagnostics.state(WARN, f"recording to {self._directory}; nothing comes on {', '.join(silent)}{why}")
         else:
             self._diagnostics.state(OK, f"recording to {self._directory}")
 

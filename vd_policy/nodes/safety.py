@@ -22,7 +22,6 @@ from vd_policy.arm.kinematics import Kinematics
 from vd_policy.arm.spec import RobotSpec, load_robot
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.settings import setting
-from vd_policy.control.commanders import twins
 from vd_policy.control.gate import Decision, Gate, GateSettings, State
 from vd_policy.control.hand_gate import HandDecision, HandGate
 from vd_policy.control.latch import LatchFile, default_path
@@ -35,7 +34,10 @@ from vd_policy.messages.trajectory import answering, decode_trajectory, encode_t
 from vd_policy.nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from vd_policy.nodes.parameters import declare
 from vd_policy.nodes.ros import RclpyFactory, advertise, deliver, run, sequence_of, serve, steady_timer, subscribe
+from vd_policy.nodes.surroundings import Surroundings
 
+REMEMBER_AGAIN_S = 1.0
+"""How long after a stop that could not be written down that is tried again."""
 LEVELS = {State.RUNNING: OK, State.WAITING: WARN, State.HOLDING: WARN, State.STOPPED: ERROR}
 
 
@@ -76,7 +78,9 @@ class SafetyNode(Node):
         self._latch = self._latch_file()
         latched = self._latch.read() if self._latch else ""
         self._gate = Gate(self.settings, limits_of(self._spec, self.settings), latched)
-        self._remembered = bool(latched)
+        self._remembered, self._remember_again_s = bool(latched), -math.inf
+        if self._latch:
+            self._latch.check_writable()
         if latched:
             where = f", or remove {self._latch.path} while no node runs" if self._latch else ""
             self.get_logger().error(f"stopped since an earlier run: {latched}; to release the arm "
@@ -87,7 +91,8 @@ class SafetyNode(Node):
         self._diagnostics = Diagnostics(self)
         self._controller = advertise(self, TRAJECTORY)
         self._hand = self._hand_gate() if self.settings.gripper else None
-        subscribe(self, JOINT_STATES, self._on_joints)
+        self._surroundings = Surroundings(self, self._diagnostics, self._controller, hand=self.settings.gripper)
+        self._joints = subscribe(self, JOINT_STATES, self._on_joints)
         subscribe(self, COMMAND, self._on_command)
         serve(self, "safety/stop", self._stop)
         serve(self, "safety/reset", self._reset)
@@ -113,6 +118,11 @@ class SafetyNode(Node):
 
     def _on_joints(self, msg: Any) -> None:
         now_s = time.monotonic()
+        if (
+            publishers := self._joints.get_publisher_count()
+        ) > 1:  # two stories of where the arm is: neither is believed
+            self._carry_out(self._gate.bad_joints(f"{publishers} publishers of {JOINT_STATES}, allowed: one", now_s))
+            return
         try:
             q = self._reader.read(msg)
         except BadInput as error:
@@ -178,11 +188,16 @@ class SafetyNode(Node):
         self._diagnostics.values["last_refusal"] = reason
 
     def _remember(self, reason: str) -> None:
-        self._remembered = True
+        """Write the stop down; where that fails it is tried again, at most once a second."""
+        now_s = time.monotonic()
+        if now_s < self._remember_again_s:
+            return
         try:
             if self._latch:
                 self._latch.write(reason)
+            self._remembered = True
         except VdPolicyError as error:
+            self._remember_again_s = now_s + REMEMBER_AGAIN_S
             self.get_logger().error(f"stopped, but a restart would forget it: {error}")
             self._diagnostics.counts["latch_write_errors"] += 1
 
@@ -198,7 +213,8 @@ class SafetyNode(Node):
         values["cpu_s"] = f"{time.process_time():.3f}"
         values |= {"state": gate.state.value, "commander": gate.commanders.owner, "passed": gate.passed,
                    "contending": " ".join(gate.commanders.contending(now_s)),
-                   "joints_age_s": f"{gate.joints.age_s(now_s):.3f}", "relocations": gate.filter.relocations,
+                   "joints_age_s": f"{gate.measured_age_s(now_s, self._clock_ns()):.3f}",
+                   "relocations": gate.filter.relocations,
                    "clamped_in_a_row": gate.clamped_in_a_row}  # fmt: skip
         for prefix, counts in (("clamped", gate.clamps), ("hold", gate.holds), ("refused", gate.refusals),
                                ("refused sender", gate.commanders.refused),
@@ -210,32 +226,10 @@ class SafetyNode(Node):
                 values |= {f"{prefix} {key}": count for key, count in counts.items()}
 
     def _look_around(self) -> None:
-        """Show the figures, and name who else publishes where only one may."""
+        """Show the figures, and what is amiss around this node."""
         self._show_figures()
-        senders = self._publishing(COMMAND)
-        others = self._other_paths()
-        self._diagnostics.values |= {"command_publishers": " ".join(sorted(senders)),
-                                     "other_paths_to_the_controller": " ".join(sorted(others))}  # fmt: skip
-        if others:
-            self.get_logger().error(f"{' '.join(others)} can reach the controller without the safety node",
-                                    throttle_duration_sec=10.0)  # fmt: skip
-        if doubled := twins(senders):  # or one that was killed and started again, until its discovery lease ends
-            self.get_logger().warning(f"two publishers of {COMMAND} are named {' '.join(doubled)}",
-                                      throttle_duration_sec=10.0)  # fmt: skip
-
-    def _publishing(self, topic: str) -> list[str]:
-        return [_full_name(info) for info in self.get_publishers_info_by_topic(self.resolve_topic_name(topic))]
-
-    def _other_paths(self) -> list[str]:
-        """Who else can reach the controllers: by topic, a second node of this name included, or by its action."""
-        found, own = [], self.get_fully_qualified_name()
-        for topic in (TRAJECTORY, GRIPPER_TRAJECTORY) if self._hand is not None else (TRAJECTORY,):
-            names = self._publishing(topic)
-            found += [name for name in names if name != own or names.count(own) > 1]
-            action = f"{self.resolve_topic_name(topic).rpartition('/')[0]}/follow_joint_trajectory"
-            if clients := self.count_clients(f"{action}/_action/send_goal"):
-                found.append(f"{action} (clients: {clients})")
-        return found
+        q = self._gate.q
+        self._surroundings.look(() if q is None else self._gate.limits.outside(q))
 
     def close(self) -> None:
         """Leave the arm at rest."""
@@ -246,24 +240,34 @@ class SafetyNode(Node):
 
     def _stop(self) -> str:
         self._carry_out(self._gate.stop("safety/stop was called", time.monotonic()))
-        return f"stopped: {self._gate.reason}"
+        said = [f"stopped: {self._gate.reason}"]
+        if not self._controller.get_subscription_count():
+            said.append(f"NO CONTROLLER listens on {self._controller.topic_name}")
+        if self._latch and not self._remembered:
+            said.append(f"NOT REMEMBERED over a restart: {self._latch.path} cannot be written")
+        return "; ".join(said)
 
     def _reset(self) -> str:
         if self._gate.state is not State.STOPPED:
             return "not stopped"
-        if not self._gate.trusts_joints(time.monotonic()):
-            raise BadInput("safety/reset", self._gate.reason, "fresh joint states", "start the robot driver")
+        now_s = time.monotonic()
+        if not self._gate.trusts_joints(now_s):
+            age_s = self._gate.measured_age_s(now_s, self._clock_ns())
+            known = f"last good ones {age_s:.2f} s ago" if math.isfinite(age_s) else "none that are good"
+            why = self._diagnostics.values.get("last_refusal", "")
+            raise BadInput("joint states", known + (f"; last refusal: {why}" if why else ""),
+                           "fresh joint states, which say where the arm is", "look at the robot driver")  # fmt: skip
         if self._latch:
             self._latch.clear()  # first: if this fails, the stop stays
         self._remembered = False
         self._carry_out(decision := self._gate.reset(time.monotonic()))
         if decision.state is State.STOPPED:  # remembered again; its joint states became stale since they were looked at
             raise VdPolicyError(f"still stopped: {decision.refused}; call safety/reset again")
+        if self._gate.persisting(time.monotonic()):
+            return (f"released; the arm holds: commands came on through the stop, and are refused until there was none "
+                    f"for {self.settings.command_timeout_s} s; deactivate their sender, and activate it "
+                    "again")  # fmt: skip
         return "released; the arm holds where it is until a command comes"
-
-
-def _full_name(info: Any) -> str:
-    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
 
 
 def main(args: list[str] | None = None) -> int:
