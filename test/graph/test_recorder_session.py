@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,22 @@ def sent(ros: RosGraph, publishers: dict[str, Any], first: int, count: int) -> N
         publishers[JOINT_STATES].publish(encode_joints(MAKE, SPEC.joints, HOME, stamp * 10**9))
         for topic in (COLOR, SIDE):
             publishers[topic].publish(encode_color(MAKE, picture, stamp * 10**9, "camera"))
+
+
+def test_a_session_says_which_stream_it_does_not_get(ros: RosGraph, tmp_path: Path) -> None:
+    ros.start("recorder", out=str(tmp_path), bag="session")
+    said = ros.probe.diagnostics()
+    best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+    camera = ros.probe.node.create_publisher(Image, COLOR, best_effort)
+    joints = ros.probe.publisher(JointState, JOINT_STATES)
+
+    def told(words: str) -> bool:
+        joints.publish(encode_joints(MAKE, SPEC.joints, HOME, time.time_ns()))
+        camera.publish(encode_color(MAKE, np.zeros((4, 4, 3), np.uint8), time.time_ns(), "camera"))
+        return words in said("recorder").get("message", "")
+
+    ros.wait_for(lambda: told(f"nothing comes on {COLOR}; a best-effort publisher needs lossless: false"), "the camera")
+    ros.wait_for(lambda: f"nothing comes on {COLOR}, {JOINT_STATES}" in said("recorder")["message"], "the joints, too")
 
 
 def test_a_session_holds_every_topic_between_start_and_stop(ros: RosGraph, tmp_path: Path) -> None:

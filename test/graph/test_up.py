@@ -178,6 +178,14 @@ def test_the_graphs_run_the_nodes_of_the_design(run: str, tmp_path: Path) -> Non
     assert [s.name for s in graph("deploy", DeployOptions(run=run, record="d"))][-1] == "recorder"
 
 
+def test_a_real_arm_begins_slowly(run: str) -> None:
+    def speed(**options: Any) -> float:
+        (policy,) = (s for s in graph("deploy", DeployOptions(run=run, **options)) if s.name == "policy")
+        return policy.parameters["speed"]
+
+    assert (speed(), speed(sim=False), speed(sim=False, speed=0.5), speed(speed=0.2)) == (1.0, 0.1, 0.5, 0.2)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [

@@ -252,6 +252,29 @@ def test_a_command_on_joints_that_have_become_too_old_since_they_came_is_refused
     assert "the arm was measured 0.550 s ago" in arm.command(HOME + 0.05).refused
 
 
+def test_an_arm_that_does_not_do_what_it_is_told_is_stopped_before_it_starts_by_itself() -> None:
+    """A controller that is not active, or an emergency stop that somebody will release."""
+    arm = Arm(follow_timeout_s=2.0)
+    arm.settle()
+
+    def driven(seconds: float, step_rad: float, follows: float) -> State:
+        for _ in range(round(seconds / 0.1)):
+            arm.wait(0.1)
+            state = arm.command(arm.q + np.array([0.0, step_rad])).state
+            arm.q = arm.q + np.array([0.0, follows * step_rad])
+        return state
+
+    assert driven(5.0, 0.2, follows=0.2) is State.RUNNING
+    assert driven(5.0, 0.09, follows=0.0) is State.RUNNING, "so little may be less than its friction"
+    assert driven(1.9, 0.2, follows=0.0) is State.RUNNING
+    assert driven(0.3, 0.2, follows=0.0) is State.STOPPED and "has not moved for 2 s" in arm.gate.reason
+    never = Arm(follow_timeout_s=0.0)
+    never.settle()
+    for _ in range(50):
+        never.wait(0.1)
+        assert never.command(HOME + 0.2).state is State.RUNNING
+
+
 def test_after_a_reset_whoever_commanded_on_through_the_stop_has_to_fall_silent_first() -> None:
     arm = Arm(command_timeout_s=0.5)
     arm.settle()

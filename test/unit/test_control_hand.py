@@ -13,6 +13,7 @@ from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
 from vd_policy.control.gate import State
 from vd_policy.control.hand import Hand
+from vd_policy.control.hand_gate import QUICKEST_S
 
 
 @dataclass
@@ -87,6 +88,14 @@ def test_a_standing_or_moving_arm_may_move_its_hand(arm: ArmWithHand) -> None:
     assert arm.gate.state is State.RUNNING
     assert arm.grip((0.0, 0.5)).moves and not arm.grip((0.0, 0.5)).moves
     assert arm.hand.passed == 3
+
+
+def test_a_hand_takes_its_time_whatever_is_asked_of_it(arm: ArmWithHand) -> None:
+    decision = arm.grip(duration_s=1e-9)
+    assert decision.moves and decision.duration_s == QUICKEST_S
+    arm.gate.stand_still(decision.duration_s, arm.now_s)
+    arm.wait(0.4)
+    assert "the hand moves" in arm.command(HOME + 0.05).refused
 
 
 def test_the_arm_stands_still_while_its_hand_moves_and_obeys_again_afterwards(arm: ArmWithHand) -> None:

@@ -22,6 +22,9 @@ from vd_policy.control.limits import Limits, nearest_turn
 
 HELD_RAD = 0.1
 """An arm that stands farther than this from where it is held was moved by somebody: it is held where it stands now."""
+ASKED_RAD, MOVED_RAD = 0.1, 0.01
+"""A command that asks a joint for more than the first is one to move; an arm that follows moves by more than the
+second."""
 LONGEST_S = 600.0
 """The longest `time_from_start` of a command."""
 
@@ -50,6 +53,9 @@ class GateSettings:
     hold_duration_s: float = setting(0.5, "time_from_start of a held position", minimum=0.01)
     clamps_to_latch: int = setting(
         20, "clamped commands in a row that latch the stop; 0, and in lockstep: never", minimum=0
+    )
+    follow_timeout_s: float = setting(
+        2.0, "latch the stop when the arm has not moved for so long although it was told to; 0: never", minimum=0
     )
     future_s: float = setting(0.1, "stamps may run ahead of this node's clock by this much", minimum=0)
     lockstep: bool = setting(False, "the simulator waits for each command: no time-outs, stamps are passed through")
@@ -118,6 +124,7 @@ class Gate:
         self._command_stamps = StampGuard(settings.future_s)
         self._commanded_s = self._still_until_s = self._asked_s = -float("inf")
         self._wants_silence = False
+        self._stood_at: tuple[np.ndarray, float] | None = None
 
     def on_joints(self, q: np.ndarray, stamp_ns: int, now_s: float, clock_ns: int | None = None) -> Decision:
         """A joint sample q [rad], (J,)."""
@@ -302,6 +309,9 @@ class Gate:
         if not self.settings.lockstep and self.clamped_in_a_row >= (self.settings.clamps_to_latch or np.inf):
             return self.stop(f"{self.clamped_in_a_row} clamped commands in a row, the last by "
                              f"{', '.join(clamped.reasons)}", now_s)  # fmt: skip
+        if self._ignores(clamped.q, self.q, now_s):
+            return self.stop(f"the arm has not moved for {self.settings.follow_timeout_s:g} s although "
+                             f"{command.sender} told it to; does its controller run?", now_s)  # fmt: skip
         self.state, self.reason = State.RUNNING, f"{command.sender} commands"
         self.passed += 1
         self._commanded_s = now_s
@@ -310,6 +320,16 @@ class Gate:
             duration_s = max(duration_s, self.limits.least_s(clamped.q, self.q) + self.measured_age_s(now_s, clock_ns))
         target, duration_s = self._begun(clamped.q, self.q, duration_s)
         return Decision(target, self.state, self.reason, duration_s, command.stamp_ns)
+
+    def _ignores(self, target: np.ndarray, q: np.ndarray, now_s: float) -> bool:
+        """Whether the arm has stood for too long where it is not to stand: once released it would start by itself."""
+        allowed_s = self.settings.follow_timeout_s
+        if self.settings.lockstep or not allowed_s or np.abs(target - q).max() <= ASKED_RAD:
+            self._stood_at = None
+            return False
+        if self._stood_at is None or np.abs(q - self._stood_at[0]).max() > MOVED_RAD:
+            self._stood_at = (q, now_s)
+        return now_s - self._stood_at[1] > allowed_s
 
     def _begun(self, target: np.ndarray, q: np.ndarray, duration_s: float) -> tuple[np.ndarray, float]:
         """As much of a way as is gone before the next command is due, by when this gate would hold.
@@ -342,6 +362,7 @@ class Gate:
     def _hold(self, kind: str, reason: str, now_s: float) -> None:
         self.holds[kind] += 1
         self.state, self.reason = State.HOLDING, reason
+        self._stood_at = None
         self._take_hold(now_s)
 
     def _take_hold(self, now_s: float) -> None:

@@ -224,8 +224,8 @@ class RecorderNode(Node):
         if not isinstance(self._recorder, SessionRecorder):
             return []
         since_s = time.monotonic() - SILENT_S
-        return sorted(topic for topic in self._published() & STREAMS
-                      if max(self._heard.get(topic, self._began_s), self._began_s) < since_s)  # fmt: skip
+        quiet = [t for t in STREAMS if max(self._heard.get(t, self._began_s), self._began_s) < since_s]
+        return sorted(topic for topic in quiet if self.count_publishers(topic))  # those of a QoS that does not fit, too
 
     def _take_extra(self, topic: str, kind: str, latched: bool, headed: bool, cdr: bytes, info: dict[str, Any]) -> None:
         message = Raw(topic, stamp_in_front(cdr) if headed else 0, cdr, received_ns(info), kind, latched)
@@ -252,6 +252,7 @@ class RecorderNode(Node):
             self._recorder.recording = on
 
         self._enqueue(0, switch)
+        self._began_s = time.monotonic()
         if on:
             return f"recording to {self._directory}"
         return f"stopped; the open {'session is saved' if self.settings.bag == SESSION else 'episode is dropped'}"
