@@ -215,6 +215,19 @@ def test_one_density_for_the_whole_network_ranks_all_weights_together():
     assert len({round(layer.density, 2) for layer in report.layers}) > 1
 
 
+@pytest.mark.parametrize("layer_by_layer", [False, True])
+def test_what_was_dropped_does_not_come_back_at_a_higher_density(layer_by_layer):
+    policy = lively(small_policy())
+    present = magnitude_masks(policy.mean, 0.5)
+    full = masked(policy, present)
+    with torch.no_grad():
+        full.mean.head.weight[present["head"]] = 0.0  # as small as what is gone
+    for density in (0.9, 1.0):
+        masks = magnitude_masks(full.mean, dict.fromkeys(present, density) if layer_by_layer else density)
+        assert all(torch.equal(masks[name], present[name]) for name in present)
+    assert prune_by_magnitude(full, 0.9)[1].weight_sparsity == pytest.approx(0.5, abs=1e-3)
+
+
 def test_parameters_and_flops_of_the_report_are_those_of_the_network():
     spec, shape = small_spec(128, 128, 6), NetworkSettings()
     policy = new_policy(spec, PolicySettings(), seed=0)

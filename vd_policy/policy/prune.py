@@ -22,6 +22,8 @@ from vd_policy.policy.network import NetworkSettings, TwoStreamNetwork
 
 Masks = dict[str, Tensor]
 """Layer name in the mean network to a bool tensor of its weight's shape, True where the weight stays."""
+DROPPED = -1.0
+"""Stands for the size of a weight that an earlier pruning dropped: smaller than any."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def prune_by_magnitude(
 
     Args:
         policy: read, not changed.
-        density: share of weights to keep, over the whole mean network or for each layer by name (`densities`).
+        density: share of weights to keep, over the whole mean network or for each layer by name (`densities`); of a
+            policy that is masked already, no more than it has.
 
     Raises:
         BadInput: a density outside [0, 1], a layer missing, or as `prune`.
@@ -119,8 +122,12 @@ def threshold_masks(network: TwoStreamNetwork, threshold: float = LOG_ALPHA_THRE
 
 
 def magnitude_masks(network: TwoStreamNetwork, density: float | Mapping[str, float]) -> Masks:
-    """Masks that keep exactly round(density * count) largest weights, overall or layer by layer."""
-    sizes = {name: layer.weight.detach().abs() * _present(layer) for name, layer in weight_layers(network)}
+    """Masks that keep the round(density * count) largest weights, overall or layer by layer.
+
+    Where that is more than an earlier pruning left, all that it left; what it dropped does not come back.
+    """
+    layers = weight_layers(network)
+    sizes = {name: layer.weight.detach().abs().masked_fill(~_present(layer), DROPPED) for name, layer in layers}
     if isinstance(density, Mapping):
         for name in sizes:
             if name not in density:
@@ -197,7 +204,7 @@ def _largest(sizes: Tensor, density: float) -> Tensor:
         raise BadInput("density", density, "0 to 1", "give the share of weights to keep")
     kept = torch.zeros_like(sizes, dtype=torch.bool)
     kept[sizes.argsort(descending=True, stable=True)[: round(density * len(sizes))]] = True
-    return kept
+    return kept & (sizes != DROPPED)
 
 
 def _require_finite(policy: GaussianPolicy) -> None:
