@@ -131,6 +131,18 @@ def test_a_killed_figure_goes_on_to_its_csv_plot_and_verdicts(tmp_path, capsys):
     assert max(int(row["env_steps"]) for row in rows(out / "fig4_curves.csv")) < 1200
 
 
+def test_a_report_with_other_settings_than_the_jobs_is_refused_and_writes_nothing(tmp_path, capsys):
+    job = replace(CLONE, method="vd", epochs=2)
+    job.place(tmp_path).mkdir(parents=True)
+    (job.place(tmp_path) / "job.json").write_text(json.dumps(asdict(job)))
+    (tmp_path / "fig4_verdicts.md").write_text("true")
+    assert main([*command(tmp_path, image_size=128), "--report"]) == 2
+    refusal = capsys.readouterr().err
+    assert "image_size is 128; allowed: 16" in refusal and refusal.count("\n") == 1
+    assert (tmp_path / "fig4_verdicts.md").read_text() == "true"
+    assert main([*command(tmp_path), "--report"]) == 0
+
+
 def test_a_figure_of_grasping_is_judged_by_the_return_a_trajectory(tmp_path, capsys):
     settings = [word for name, value in {**TINY, "steps": 200}.items() for word in ("--set", f"{name}={value}")]
     words = ["reproduce", "fig7", "--out", str(tmp_path), "--seeds", "1", "--only", "random", *settings]

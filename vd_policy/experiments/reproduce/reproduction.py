@@ -48,9 +48,7 @@ def reproduce(plan: Plan, out: Path, *, workers: int, watcher: Watcher) -> Figur
         VdPolicyError: a job failed; the others are complete, and the files are not written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    jobs: tuple[Job, ...] = (*plan.clones, *plan.trainings)
-    for job in jobs:
-        check_same(job, out)
+    _check_same(plan, out)
     experts = _experts(plan, out, workers)
     _demonstrate([job for job in plan.clones if done(job, out) is None], out, workers, watcher)
     _phase("clones", plan.clones, out, workers, watcher)
@@ -62,11 +60,18 @@ def report(plan: Plan, out: Path) -> FigureReport:
     """Write the files from what is complete, and run nothing.
 
     Raises:
-        BadInput: there is no directory `out`.
+        BadInput: there is no directory `out`, or it holds jobs that were begun with other settings.
     """
     if not out.is_dir():
         raise Missing("--out", str(out), "the directory of a figure", "check the path, or leave out --report")
+    _check_same(plan, out)
     return write_report(plan, _known_experts(plan, out), out)
+
+
+def _check_same(plan: Plan, out: Path) -> None:
+    jobs: tuple[Job, ...] = (*plan.clones, *plan.trainings)
+    for job in jobs:
+        check_same(job, out)
 
 
 def _experts(plan: Plan, out: Path, workers: int) -> dict[str, float]:
