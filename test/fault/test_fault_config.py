@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,9 @@ def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (lambda t: t.update(horizon="long"), ["horizon", "'long'", "type int"]),
         (lambda t: t.update(period_s=-1.0), ["period_s", "-1.0", "at least"]),
         (lambda t: t.update(tolerance_m=float("nan")), ["tolerance_m", "nan"]),
+        (lambda t: t.update(cup_region_m=[[0.3, math.inf], [-0.3, 0.3]]), ["cup_region_m[0][1]", "a finite number"]),
+        (lambda t: t.update(target_height_m=math.inf), ["target_height_m", "inf", "a finite number"]),
+        (lambda t: t["camera"].update(position_m=[-math.inf, 0, 1]), ["position_m[0]", "-inf", "a finite number"]),
         (lambda t: t.update(reward="dens"), ["reward", "did you mean 'dense'?"]),
         (lambda t: t.update(cup_region_m=[[0.6, 0.3], [-0.3, 0.3]]), ["cup_region_m", "lower bound first"]),
         (lambda t: t["camera"].update(near_m=9.0), ["near_m", "9.0", "far_m"]),
@@ -64,6 +68,8 @@ def test_a_wrong_task_file_is_refused_by_key_value_allowed_and_fix(tmp_path, cap
         (lambda r: r["upper_rad"].__setitem__(2, 6.0), ["upper_rad of j2n6s300_joint_3", "6.0", "most 5.95", "URDF"]),
         (lambda r: r["lower_rad"].__setitem__(0, -3.0), ["lower_rad of j2n6s300_joint_1", "-3.0", "URDF"]),
         (lambda r: r["home_rad"].__setitem__(1, 6.0), ["home_rad of j2n6s300_joint_2", "6.0", "5.46"]),
+        (lambda r: r["home_rad"].__setitem__(0, math.inf), ["home_rad[0]", "inf", "a finite number"]),
+        (lambda r: r["speed_limit_rad_s"].__setitem__(0, math.inf), ["speed_limit_rad_s[0]", "inf", "a finite number"]),
         (lambda r: r["joints"].reverse(), ["joints", "the URDF's chain"]),
         (lambda r: r["continuous"].__setitem__(0, False), ["continuous of j2n6s300_joint_1", "URDF"]),
         (lambda r: r["workspace_m"].__setitem__(2, [1.0, 0.0]), ["workspace_m", "lower below upper"]),
@@ -82,6 +88,14 @@ def test_a_robot_file_may_narrow_the_limits_of_its_urdf_to_what_stands_around_th
 
     spec = load_robot(str(write(tmp_path / "robot.yaml", resource("config", "robots", "j2n6s300.yaml"), narrow)))
     assert (spec.lower_rad[1], spec.upper_rad[1], spec.speed_limit_rad_s[1]) == (1.5, 4.0, 0.1)
+
+
+def test_the_workspace_may_be_without_end(tmp_path):
+    def widen(robot: dict[str, Any]) -> None:
+        robot["workspace_m"][0] = [-math.inf, math.inf]
+
+    spec = load_robot(str(write(tmp_path / "robot.yaml", resource("config", "robots", "j2n6s300.yaml"), widen)))
+    assert spec.workspace_m[0] == (-math.inf, math.inf)
 
 
 def test_limits_that_cross_in_urdf_and_robot_file_alike_are_refused(tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,8 @@ class Outer:
     file: Path | None = None
     enabled: bool = False
     names: dict[str, int] = field(default_factory=dict)
+    anything: dict[str, Any] = field(default_factory=dict)
+    bounds: tuple[float, ...] = setting((), "none where infinite", infinite=True)
 
 
 def test_defaults_stand_where_nothing_is_given():
@@ -52,6 +55,10 @@ def test_values_nest_convert_and_come_back_unchanged():
         ({"rate_hz": -1}, ["x: rate_hz", "-1", "at least 0.1"]),
         ({"rate_hz": 2000}, ["at most 1000.0"]),
         ({"rate_hz": float("nan")}, ["nan", "a number"]),
+        ({"limit": float("inf")}, ["x: limit", "inf", "a finite number"]),
+        ({"region": [[0, 1], [float("-inf"), 1]]}, ["region[1][0]", "-inf", "a finite number"]),
+        ({"anything": {"a": float("inf")}}, ["anything.a", "a finite number"]),
+        ({"bounds": [1, float("nan")]}, ["bounds[1]", "nan", "a number"]),
         ({"rate_hz": True}, ["type float"]),
         ({"method": "non"}, ["one of vd, l2, none", "did you mean 'none'?"]),
         ({"widths": 3}, ["widths", "a list"]),
@@ -70,6 +77,10 @@ def test_a_mistake_is_refused_by_name_value_allowed_and_fix(values: dict, named:
         build(Outer, values, "x")
     assert all(part in str(caught.value) for part in [*named, "; allowed: ", "; fix: "])
     assert "\n" not in str(caught.value)
+
+
+def test_a_number_is_infinite_where_its_field_says_so_alone():
+    assert build(Outer, {"bounds": [float("-inf"), 1]}, "x").bounds == (float("-inf"), 1.0)
 
 
 def test_a_field_without_default_must_be_given():

@@ -28,8 +28,8 @@ class RobotSpec:
     end_effector: str = setting(help="link whose distance to the target counts; its +z is the approach axis")
     joints: tuple[str, ...] = setting(help="arm joints from the base to the end effector")
     home_rad: tuple[float, ...] = setting(help="start of every episode [rad], (J,)")
-    lower_rad: tuple[float, ...] = setting(help="lower joint limits [rad], -.inf where continuous, (J,)")
-    upper_rad: tuple[float, ...] = setting(help="upper joint limits [rad], .inf where continuous, (J,)")
+    lower_rad: tuple[float, ...] = setting(help="lower joint limits [rad], -.inf where continuous, (J,)", infinite=True)
+    upper_rad: tuple[float, ...] = setting(help="upper joint limits [rad], .inf where continuous, (J,)", infinite=True)
     speed_limit_rad_s: tuple[float, ...] = setting(help="joint speed limits [rad/s], (J,)", minimum=0.0)
     continuous: tuple[bool, ...] = setting(help="whether a joint turns without end, (J,)")
     finger_joints: tuple[str, ...] = setting(default=(), help="joints of the gripper")
@@ -39,6 +39,7 @@ class RobotSpec:
     workspace_m: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] = setting(
         default=((-math.inf, math.inf),) * 3,
         help="box the end effector may move in, ((x0, x1), (y0, y1), (z0, z1)) [m]",
+        infinite=True,
     )
     driver_joints: dict[str, DriverJoint] = setting(
         factory=dict, help="joints that the driver names or counts otherwise than the URDF, by the URDF's name"

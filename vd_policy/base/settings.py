@@ -1,13 +1,14 @@
 """Frozen dataclasses filled from YAML or a mapping, with every mistake named.
 
-A field may carry ``metadata={"help": str, "choices": tuple, "minimum": x, "maximum": x}`` (see `setting`); the same
-fields give ROS parameters, command-line options and the documentation.
+A field may carry ``metadata={"help": str, "choices": tuple, "minimum": x, "maximum": x, "infinite": bool}`` (see
+`setting`); the same fields give ROS parameters, command-line options and the documentation.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import types
 import typing
@@ -30,10 +31,11 @@ def setting(
     choices: tuple[Any, ...] | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
+    infinite: bool = False,
     factory: Any = dataclasses.MISSING,
 ) -> Any:
-    """A dataclass field with its documentation and its allowed range."""
-    metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum}
+    """A dataclass field with its documentation and its allowed range, which is of finite numbers unless it says so."""
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "infinite": infinite}
     if factory is not dataclasses.MISSING:
         return dataclasses.field(default_factory=factory, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -190,6 +192,8 @@ def _checked(value: Any, where: str, metadata: Mapping[str, Any]) -> Any:
                        f"did you mean {near[0]!r}?" if near else "choose one of them")  # fmt: skip
     if isinstance(value, float) and value != value:
         raise BadInput(where, value, "a number", "it is not one")
+    if isinstance(value, float) and math.isinf(value) and not metadata.get("infinite"):
+        raise BadInput(where, value, "a finite number", "write one")
     if low is not None and value < low:
         raise BadInput(where, value, f"at least {low}", "raise it")
     if high is not None and value > high:
