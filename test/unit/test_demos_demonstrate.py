@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 
 from vd_policy.arm.expert import Expert, ExpertSettings
-from vd_policy.base.errors import BadInput
+from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.files import lock_directory
 from vd_policy.base.seeds import Seeds
 from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
 from vd_policy.demos.demonstrate import cuts, demonstrate
 from vd_policy.demos.demonstrator import CUT, DemonstrationSettings, Demonstrator, make_env
-from vd_policy.demos.destination import SETTINGS_FILE, remove_beyond
-from vd_policy.demos.episode_report import Tally, recorded
+from vd_policy.demos.destination import SETTINGS_FILE, check_mixes, remove_beyond
+from vd_policy.demos.episode_report import EpisodeReport, Tally, recorded
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import custom_data
 from vd_policy.demos.recording import read_recording
 from vd_policy.demos.storage import episode_name, episode_paths
+from vd_policy.sim.tasks import load_task
 
 SETTINGS = DemonstrationSettings(image_height=16, image_width=20, noise_std_rad=0.3)
 
@@ -265,6 +266,38 @@ def test_what_was_never_begun_is_not_resumed_and_no_directory_is_none(tmp_path, 
     assert "--resume is" in capsys.readouterr().err and not (tmp_path / "mistyped").exists()
     assert main([*words, "--out", "", "--overwrite"]) == 2
     assert "--out is ''; allowed: a path" in capsys.readouterr().err
+
+
+def test_a_task_whose_episodes_are_all_too_short_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("vd_policy.demos.demonstrate.FRUITLESS_EPISODES", 4)
+    (tmp_path / "at_once.yaml").write_text("extends: reach\ntask: at_once\nrules: reach\ntolerance_m: 6\n")
+    settings = replace(SETTINGS, task=str(tmp_path / "at_once.yaml"))
+    with pytest.raises(VdPolicyError, match="4 episodes in a row") as caught:
+        demonstrate(settings, 10, tmp_path / "out")
+    assert all(part in str(caught.value) for part in ("task at_once", "tolerance_m 6", "horizon 25", "home_rad [4.80"))
+    assert len(bag_paths(tmp_path / "out")) == 4
+
+
+def test_short_episodes_among_others_are_no_reason_to_give_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("vd_policy.demos.demonstrate.FRUITLESS_EPISODES", 2)
+    lengths = iter([1, 3, 0, 4, 1, 2])
+    monkeypatch.setattr(
+        Demonstrator, "record", lambda self, index, max_steps=None: EpisodeReport(index, next(lengths, 2), False, False)
+    )
+    monkeypatch.setattr("vd_policy.demos.demonstrate.summary", lambda out, reports, wall_s: reports)
+    assert [report.steps for report in demonstrate(SETTINGS, 9, tmp_path / "out")] == [1, 3, 0, 4, 1, 2]
+
+
+@pytest.mark.parametrize("existing", ["refuse", "append", "resume", "overwrite"])
+def test_nothing_is_recorded_into_the_directory_of_a_run(tmp_path, existing):
+    from vd_policy.policy.checkpoint import MANIFEST
+
+    (tmp_path / MANIFEST).write_text("{}")
+    with pytest.raises(BadInput, match=f"--out is .*{MANIFEST}, which a run has"):
+        demonstrate(SETTINGS, 4, tmp_path, existing=existing)
+    with pytest.raises(BadInput, match="--out"):
+        check_mixes(tmp_path, load_task("reach"), "j2n6s300", (16, 20))
+    assert list(content(tmp_path)) == [MANIFEST]
 
 
 def test_contact_may_end_a_demonstration_or_not(tmp_path):

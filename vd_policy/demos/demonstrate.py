@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.workers import serve_parent, start_all
 from vd_policy.demos.demonstrator import DemonstrationSettings, Demonstrator
@@ -23,6 +24,10 @@ from vd_policy.demos.destination import destination, remove_beyond
 from vd_policy.demos.episode_report import DemonstrationSummary, EpisodeReport, summary
 from vd_policy.demos.recording import MIN_STEPS
 from vd_policy.demos.storage import episode_name
+from vd_policy.sim.tasks import load_task
+
+FRUITLESS_EPISODES = 200
+"""So many in a row without a pair, and there will be none."""
 
 
 def demonstrate(
@@ -49,7 +54,8 @@ def demonstrate(
 
     Raises:
         BadInput: a bad setting, or episodes in `out` that `existing` does not allow.
-        VdPolicyError: the disk is full, or a worker died; the episodes made so far can be resumed.
+        VdPolicyError: the disk is full, or a worker died; the episodes made so far can be resumed. Or episode after
+            episode is too short to give a pair.
     """
     began, out = time.monotonic(), Path(out)
     if samples < MIN_STEPS:
@@ -60,7 +66,7 @@ def demonstrate(
     Demonstrator(settings, out, seed).env.close()  # refuses bad settings before anything is touched
     with destination(out, settings, samples, seed, existing) as first:
         with _crew(settings, out, seed, workers) as crew:
-            reports = _collect(crew, out, first, samples, progress)
+            reports = _collect(crew, settings, out, first, samples, progress)
         if existing == "resume":
             remove_beyond(out, reports[-1].index)
     return summary(out, reports, time.monotonic() - began)
@@ -93,22 +99,40 @@ def _crew(settings: DemonstrationSettings, out: Path, seed: int, workers: int) -
 
 
 def _collect(
-    crew: list[Executor], out: Path, first: int, samples: int, progress: Callable[[int], None] | None
+    crew: list[Executor],
+    settings: DemonstrationSettings,
+    out: Path,
+    first: int,
+    samples: int,
+    progress: Callable[[int], None] | None,
 ) -> list[EpisodeReport]:
     """Episodes in order until there are enough pairs, the last one cut so that there are just as many."""
     reports: list[EpisodeReport] = []
-    total = 0
+    total = fruitless = 0
     with closing(_in_order(crew, out, first)) as episodes:
         while total < samples:
             report = next(episodes)
             reports.append(report)
             total += report.samples
+            fruitless = 0 if report.samples else fruitless + 1
+            if fruitless == FRUITLESS_EPISODES:
+                raise VdPolicyError(_why_fruitless(settings, out))
             if progress is not None:
                 progress(min(report.samples, samples - (total - report.samples)))
     for position, steps in cuts([r.steps for r in reports], total - samples).items():
         index = reports[position].index
         reports[position] = crew[index % len(crew)].submit(_record, index, steps).result()
     return reports
+
+
+def _why_fruitless(settings: DemonstrationSettings, out: Path) -> str:
+    task, robot = load_task(settings.task), load_robot(settings.robot)
+    home = ", ".join(f"{angle:g}" for angle in robot.home_rad)
+    return (
+        f"recording: {FRUITLESS_EPISODES} episodes in a row gave no sample, for they ended before step {MIN_STEPS}; "
+        f"look at tolerance_m {task.tolerance_m:g} and horizon {task.horizon} of the task {task.task}, and at home_rad "
+        f"[{home}] of {robot.name}, which may be at the goal or touch something; the episodes are in {out}"
+    )
 
 
 def cuts(steps: list[int], excess: int) -> dict[int, int]:

@@ -28,6 +28,8 @@ SETTINGS_FILE = "demonstration.json"
 APPENDED, FIRST = "appended", "first"
 """In `SETTINGS_FILE`: what was appended, and the number of the first episode of each."""
 EXISTING = ("refuse", "append", "resume", "overwrite")
+RUN_MANIFEST = "manifest.json"
+"""Of `policy/checkpoint.py`, which costs seconds to load."""
 
 
 @contextmanager
@@ -41,12 +43,13 @@ def destination(out: Path, settings: DemonstrationSettings, samples: int, seed: 
             last, or ``overwrite``.
 
     Raises:
-        BadInput: `out` is no directory, is being recorded in, or holds what `existing` does not allow.
+        BadInput: `out` is no directory, is a run, is being recorded in, or holds what `existing` does not allow.
     """
     if existing not in EXISTING:
         raise BadInput("existing", existing, "one of " + ", ".join(EXISTING), "choose one of them")
     if out.exists() and not out.is_dir():
         raise BadInput("--out", str(out), "a directory", "choose another one")
+    _check_no_run(out)
     with storage_errors("recording", out):
         out.mkdir(parents=True, exist_ok=True)
     try:
@@ -70,8 +73,9 @@ def check_mixes(out: Path, task: TaskSettings, robot: str, image_size: tuple[int
         task, robot, image_size: the task, the robot's name, and rows and columns of what will be recorded.
 
     Raises:
-        BadInput: its first whole episode is of another task or robot, or has images of another size.
+        BadInput: it is a run, or its first whole episode is of another task or robot, or has images of another size.
     """
+    _check_no_run(out)
     recording = _first_whole(out)
     if recording is None:
         return
@@ -85,6 +89,12 @@ def check_mixes(out: Path, task: TaskSettings, robot: str, image_size: tuple[int
     for what, value in mine.items():
         if there[what] != value:
             raise BadInput(what, value, f"{there[what]}, as {out} holds", "record in another directory")
+
+
+def _check_no_run(out: Path) -> None:
+    """A policy whose directory holds anything else can no longer be loaded."""
+    if (out / RUN_MANIFEST).exists():
+        raise BadInput("--out", str(out), f"one without {RUN_MANIFEST}, which a run has", "choose another one")
 
 
 def _first_whole(out: Path) -> Recording | None:
