@@ -14,6 +14,7 @@ from vd_policy.cli.commands.pretrain import METHODS as OFFERED
 from vd_policy.learning.cloning import METHODS, Cloning, CloningSettings
 from vd_policy.learning.metrics import Metrics
 from vd_policy.learning.pretrain import observation_spec, pretrain
+from vd_policy.learning.resume import check_free
 from vd_policy.learning.rollout import rollout
 from vd_policy.learning.states import under
 from vd_policy.policy.actor import GaussianActor
@@ -170,6 +171,17 @@ def test_an_existing_run_is_not_overwritten(dataset, tmp_path):
     pretrain(dataset, quick("none", epochs=1), tmp_path / "run")
     with pytest.raises(BadInput, match="--resume"):
         pretrain(dataset, quick("none", epochs=1), tmp_path / "run")
+
+
+def test_what_can_hold_no_run_is_refused_before_any_work_is_done(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("vd_policy.learning.pretrain._Pretraining.run", lambda *_: pytest.fail("it worked"))
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(BadInput, match="--out is .*; allowed: a new name or an empty directory"):
+        pretrain(dataset, quick(), tmp_path)
+    with pytest.raises(BadInput, match="--resume"):
+        pretrain(dataset, quick(), tmp_path, resume=True)
+    (tmp_path / "empty").mkdir()
+    check_free(tmp_path / "empty", resume=False)
 
 
 def test_scales_come_from_the_training_samples_and_not_from_those_held_out(dataset):

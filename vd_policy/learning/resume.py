@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vd_policy.base.errors import BadInput, Missing
-from vd_policy.policy.checkpoint import MANIFEST
+from vd_policy.policy.checkpoint import MANIFEST, can_hold_run
 
 
 def check_free(out: Path, resume: bool) -> None:
@@ -21,6 +21,8 @@ def check_free(out: Path, resume: bool) -> None:
         raise BadInput("--out", str(out), "a name in a directory that can be written", "choose another one")
     if resume and not there:
         raise Missing("--resume", str(out), "a run directory with a checkpoint", "check --out, or leave out --resume")
+    if not can_hold_run(out):
+        raise BadInput("--out", str(out), "a new name or an empty directory", "choose another one")
 
 
 def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], allow_changed: bool) -> None:

@@ -98,7 +98,7 @@ def save_run(
         VdPolicyError: the disk is full or not writable; what was there before is intact.
     """
     path = Path(path)
-    if path.exists() and not (path / MANIFEST).is_file() and (not path.is_dir() or any(path.iterdir())):
+    if not can_hold_run(path):
         raise BadInput("run directory", str(path), "a new name, an empty directory or an earlier run", "choose another")
     manifest = policy_manifest(policy, manifest_extra)
     contents = {
@@ -121,6 +121,11 @@ def save_run(
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(data)
     return path
+
+
+def can_hold_run(path: Path) -> bool:
+    """Whether `save_run` would write there: a new name, an empty directory or an earlier run."""
+    return not path.exists() or (path / MANIFEST).is_file() or (path.is_dir() and not any(path.iterdir()))
 
 
 def load_run(path: str | Path) -> Run:
@@ -302,6 +307,7 @@ def _finite(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 __all__ = [
     "Run",
+    "can_hold_run",
     "load_manifest",
     "load_metrics",
     "load_run",
