@@ -74,6 +74,12 @@ def test_a_wrong_task_file_is_refused_by_key_value_allowed_and_fix(tmp_path, cap
         (lambda r: r["continuous"].__setitem__(0, False), ["continuous of j2n6s300_joint_1", "URDF"]),
         (lambda r: r["workspace_m"].__setitem__(2, [1.0, 0.0]), ["workspace_m", "lower below upper"]),
         (lambda r: r.update(end_effector="hand"), ["hand"]),
+        (lambda r: r.update(name=""), ["name is ''", "a name"]),
+        (
+            lambda r: r["finger_joints"].__setitem__(0, "j2n6s300_joint_2"),
+            ["finger_joints", "_joint_2", "not the"],
+        ),
+        (lambda r: r["finger_joints"].__setitem__(0, "finger"), ["finger_joints", "'finger'", "joints of the URDF"]),
     ],
 )
 def test_a_robot_file_that_is_wrong_or_against_its_urdf_is_refused(tmp_path, capsys, change, parts):
@@ -112,6 +118,43 @@ def test_limits_that_cross_in_urdf_and_robot_file_alike_are_refused(tmp_path, ca
     file = write(tmp_path / "robot.yaml", resource("config", "robots", "j2n6s300.yaml"), swap)
     line = refusal(["evaluate", "expert", "--robot", str(file)], capsys)
     assert "j2n6s300_joint_2" in line and "lower below upper" in line
+
+
+def with_urdf(tmp_path: Path, change: Callable[[ElementTree.Element], Any]) -> list[str]:
+    """A command with a robot whose URDF has one change."""
+    urdf = ElementTree.parse(resource("urdf", "j2n6s300.urdf"))
+    change(urdf.getroot())
+    urdf.write(tmp_path / "changed.urdf")
+    original = resource("config", "robots", "j2n6s300.yaml")
+    file = write(tmp_path / "robot.yaml", original, lambda robot: robot.update(urdf="changed.urdf"))
+    return ["evaluate", "expert", "--robot", str(file)]
+
+
+def test_an_arm_with_a_joint_that_slides_is_refused(tmp_path, capsys):
+    def slide(robot: ElementTree.Element) -> None:
+        joint = robot.find("joint[@name='j2n6s300_joint_2']")
+        assert joint is not None
+        joint.set("type", "prismatic")
+
+    line = refusal(with_urdf(tmp_path, slide), capsys)
+    assert "type of j2n6s300_joint_2 is 'prismatic'; allowed: revolute, continuous or fixed" in line
+
+
+@pytest.mark.parametrize(
+    ("kind", "xyz", "rpy"),
+    [("fixed", "0 0 0.1", "0 0 0"), ("fixed", "0 0 0", "0 0 1.57"), ("continuous", "0 0 0", "0 0 0")],
+)
+def test_a_base_that_is_not_where_its_urdf_begins_is_refused(tmp_path, capsys, kind, xyz, rpy):
+    def mount(robot: ElementTree.Element) -> None:
+        ElementTree.SubElement(robot, "link", name="stand")
+        joint = ElementTree.SubElement(robot, "joint", name="mount", type=kind)
+        ElementTree.SubElement(joint, "parent", link="stand")
+        ElementTree.SubElement(joint, "child", link="j2n6s300_link_base")
+        ElementTree.SubElement(joint, "origin", xyz=xyz, rpy=rpy)
+
+    line = refusal(with_urdf(tmp_path, mount), capsys)
+    assert "base_link is 'j2n6s300_link_base'; allowed: the URDF's root link, stand, or one fixed to it" in line
+    assert "mount lies between" in line
 
 
 def test_an_unknown_robot_or_task_lists_those_that_exist(capsys):

@@ -106,6 +106,27 @@ def test_an_arm_that_does_not_stand_on_the_axis_of_its_base_gets_cups_that_it_re
     env.close()
 
 
+def test_an_arm_whose_base_is_fixed_to_a_root_without_an_offset_stands_on_the_table(tmp_path: Path) -> None:
+    links = ("world", "plate", "j2n6s300_link_base")
+    world = '<link name="world"/><link name="plate"/>' + "".join(
+        f'<joint name="{parent}" type="fixed"><parent link="{parent}"/><child link="{child}"/></joint>'
+        for parent, child in zip(links, links[1:])
+    )
+    urdf = resource("urdf", "j2n6s300.urdf").read_text()
+    (tmp_path / "rooted.urdf").write_text(urdf.replace("</robot>", f"{world}</robot>"))
+    robot = resource("config", "robots", "j2n6s300.yaml").read_text().replace("urdf: j2n6s300", "urdf: rooted")
+    (tmp_path / "rooted.yaml").write_text(robot)
+    envs = [ArmEnv("reach", name, image_height=8) for name in ("j2n6s300", str(tmp_path / "rooted.yaml"))]
+    goals = []
+    for env in envs:
+        env.reset(seed=1)
+        goals.append(env.goals())
+        low = env.q + [0.0, 1.6, 0.0, 0.0, 0.0, 0.0]
+        assert env.scene.contact_at(env.q) is None and str(env.scene.contact_at(low)).endswith(":table")
+        env.close()
+    assert len(goals[0]) > 0 and np.array_equal(*goals)
+
+
 def test_images_are_as_wide_as_the_tasks_camera_unless_asked_otherwise() -> None:
     wide = {"camera": {"aspect": 1.5}, "image_size": 32}
     for asked, shape in (({}, (32, 48)), ({"image_height": 16}, (16, 24)), ({"image_width": 20}, (32, 20))):

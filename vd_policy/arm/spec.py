@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vd_policy.arm.driver import DriverJoint
-from vd_policy.arm.urdf import UrdfJoint, chain_between, read_joints
+from vd_policy.arm.urdf import UrdfJoint, chain_between, joints_above, read_joints
 from vd_policy.base.errors import BadInput
 from vd_policy.base.resources import named_or_path, resource
 from vd_policy.base.settings import from_yaml, setting
@@ -74,6 +74,8 @@ def _load(path: str) -> RobotSpec:
 
 def check(spec: RobotSpec, where: str) -> None:
     """Refuse a specification that contradicts itself or its URDF, naming the joint and both values."""
+    if not spec.name:
+        raise BadInput(f"{where}: name", spec.name, "a name", "give the robot one")
     for field in ("home_rad", "lower_rad", "upper_rad", "speed_limit_rad_s", "continuous"):
         _same_length(spec, field, len(spec.joints), where)
     _same_length(spec, "finger_rad", len(spec.finger_joints), where)
@@ -85,17 +87,37 @@ def check(spec: RobotSpec, where: str) -> None:
             raise BadInput(f"{where}: workspace_m", (low, high), "lower below upper on each axis", "swap them")
     _check_driver(spec, where)
     joints = read_joints(spec.urdf)
-    moving = [j.name for j in chain_between(joints, spec.base_link, spec.end_effector) if j.moves]
+    chain = chain_between(joints, spec.base_link, spec.end_effector)
+    _check_kinds(spec, chain)
+    _check_base(spec, joints, where)
+    moving = [joint.name for joint in chain if joint.moves]
     if moving != list(spec.joints):
         raise BadInput(f"{where}: joints", list(spec.joints), f"the URDF's chain {moving}", "correct one of the two")
     for index, name in enumerate(spec.joints):
         _check_joint(spec, index, joints[name], where)
     for index, name in enumerate(spec.finger_joints):
-        if name not in joints:
-            raise BadInput(f"{where}: finger_joints", name, "a joint of the URDF", "correct one of the two")
+        if name not in joints or name in spec.joints:
+            raise BadInput(f"{where}: finger_joints", name, "joints of the URDF that are not the arm's", "correct it")
         for field in ("finger_rad", "finger_open_rad", "finger_closed_rad"):
             for angle in getattr(spec, field)[index : index + 1]:
                 _inside(angle, joints[name].lower_rad, joints[name].upper_rad, f"{where}: {field} of {name}")
+
+
+def _check_kinds(spec: RobotSpec, chain: tuple[UrdfJoint, ...]) -> None:
+    for joint in chain:
+        if joint.type not in ("revolute", "continuous", "fixed"):
+            raise BadInput(f"{spec.urdf}: type of {joint.name}", joint.type, "revolute, continuous or fixed in the arm",
+                           "make it one of these, or leave it out of the arm")  # fmt: skip
+
+
+def _check_base(spec: RobotSpec, joints: dict[str, UrdfJoint], where: str) -> None:
+    """The world's frame is that of the URDF's root, and poses are in the base's: they must be one."""
+    above = joints_above(joints, spec.base_link)
+    for joint in above:
+        if not joint.is_identity:
+            raise BadInput(f"{where}: base_link", spec.base_link,
+                           f"the URDF's root link, {above[-1].parent}, or one fixed to it without an offset",
+                           f"name that one; {joint.name} lies between")  # fmt: skip
 
 
 def _check_driver(spec: RobotSpec, where: str) -> None:

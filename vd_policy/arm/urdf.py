@@ -32,6 +32,11 @@ class UrdfJoint:
     def moves(self) -> bool:
         return self.type != "fixed"
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether the child's frame is the parent's."""
+        return not self.moves and np.allclose(self.origin(), np.eye(4), atol=1e-6)
+
     def origin(self) -> np.ndarray:
         """Pose of the child's frame in the parent's at joint angle 0, shape (4, 4)."""
         pose = np.eye(4)
@@ -79,6 +84,16 @@ def chain_between(joints: dict[str, UrdfJoint], base_link: str, tip_link: str) -
         chain.append(by_child[link])
         link = by_child[link].parent
     return tuple(reversed(chain))
+
+
+def joints_above(joints: dict[str, UrdfJoint], link: str) -> tuple[UrdfJoint, ...]:
+    """The joints that lead from the URDF's root link to `link`, the last one first; none where it is the root."""
+    by_child = {joint.child: joint for joint in joints.values()}
+    above: list[UrdfJoint] = []
+    while (joint := by_child.pop(link, None)) is not None:
+        above.append(joint)
+        link = joint.parent
+    return tuple(above)
 
 
 def _joint(element: ElementTree.Element, path: Path) -> UrdfJoint:

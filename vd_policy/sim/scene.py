@@ -70,17 +70,22 @@ class Scene:
         return _load(self._bullet, self._client, path, flags, fixed)
 
     def _name_parts(self) -> None:
-        """Index joints and links by name; a link has the index of the joint above it, the base -1."""
+        """Index joints and links by name; a link has the index of the joint above it, the URDF's root -1."""
         joints: dict[str, int] = {}
-        self._links, self._torque, self._speed = {-1: self.spec.base_link}, {}, {}
+        root = self._bullet.getBodyInfo(self._arm, physicsClientId=self._client)[0].decode()
+        self._links, self._torque, self._speed = {-1: root}, {}, {}
+        parents = {-1: -1}
         for index in range(self._bullet.getNumJoints(self._arm, physicsClientId=self._client)):
             info = self._bullet.getJointInfo(self._arm, index, physicsClientId=self._client)
             joints[info[1].decode()], self._links[index] = index, info[12].decode()
-            self._torque[index], self._speed[index] = info[10], info[11]
+            self._torque[index], self._speed[index], parents[index] = info[10], info[11], info[16]
         self._joints = [joints[name] for name in self.spec.joints]
         self._fingers = [joints[name] for name in self.spec.finger_joints]
         self._finger_links = {self._links[index] for index in self._fingers}
         self._effector = next(i for i, name in self._links.items() if name == self.spec.end_effector)
+        self._feet = [next(i for i, name in self._links.items() if name == self.spec.base_link)]
+        while self._feet[-1] != -1:
+            self._feet.append(parents[self._feet[-1]])
 
     @cached_property
     def finger_parents(self) -> tuple[int, ...]:
@@ -90,7 +95,7 @@ class Scene:
 
     def _choose_contacts(self) -> None:
         """Leave out what always touches (the foot on the table, parts of one hand) and a cup that is only seen."""
-        ignore = [(self._arm, self._table, -1, -1)]
+        ignore = [(self._arm, self._table, foot, -1) for foot in self._feet]
         hand = [self._joints[-1], *self._fingers]
         ignore += [(self._arm, self._arm, a, b) for a in hand for b in hand if a < b]
         if not self._cup_is_solid:
