@@ -16,6 +16,7 @@ from vd_policy.base.resources import resource
 from vd_policy.cli.main import main
 
 Change = Callable[[dict[str, Any]], Any]
+GRASP = {"task": "grasp", "reward": "sparse"}
 
 
 def write(path: Path, original: Path, change: Change) -> Path:
@@ -45,6 +46,11 @@ def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (lambda t: t.update(cup_region_m=[[0.3, math.inf], [-0.3, 0.3]]), ["cup_region_m[0][1]", "a finite number"]),
         (lambda t: t.update(target_height_m=math.inf), ["target_height_m", "inf", "a finite number"]),
         (lambda t: t["camera"].update(position_m=[-math.inf, 0, 1]), ["position_m[0]", "-inf", "a finite number"]),
+        (lambda t: t.update(success_reward=1e6), ["success_reward", "at most 100000.0"]),
+        (lambda t: t.update(failure_cost=1e6), ["failure_cost", "at most 100000.0"]),
+        (lambda t: t.update(GRASP, success_reward=1e6), ["success_reward", "at most 100000.0"]),
+        (lambda t: t.update(GRASP, failure_cost=1e6), ["failure_cost", "at most 100000.0"]),
+        (lambda t: t.update(GRASP, step_cost=1e6), ["step_cost", "at most 100000.0"]),
         (lambda t: t.update(reward="dens"), ["reward", "did you mean 'dense'?"]),
         (lambda t: t.update(cup_region_m=[[0.6, 0.3], [-0.3, 0.3]]), ["cup_region_m", "lower bound first"]),
         (lambda t: t["camera"].update(near_m=9.0), ["near_m", "9.0", "far_m"]),

@@ -25,6 +25,7 @@ from vd_policy.policy.checkpoint import load_run, load_training
 from vd_policy.policy.gaussian import PolicySettings, new_policy
 from vd_policy.policy.network import NetworkSettings
 from vd_policy.policy.variational import LOG_ALPHA_LIMIT
+from vd_policy.sim.tasks import MAX_REWARD
 
 READY_TIMEOUT_S = 180.0
 
@@ -109,6 +110,14 @@ def test_rollouts_with_impossible_numbers_are_dropped_and_counted(part, value):
     getattr(episodes[0], part)[3] = value
     learner.observe(episodes)
     assert (learner.intake.counts["unusable"], learner.intake.counts["used"]) == (1, 1)
+
+
+def test_no_task_can_give_a_reward_that_counts_as_impossible():
+    learner = warm_learner()
+    episodes = pair_of_episodes(learner)
+    episodes[0].reward[3] = 3 * MAX_REWARD  # as many terms as a task may have
+    learner.observe(episodes)
+    assert learner.intake.counts["used"] == 2
 
 
 def test_rollouts_with_images_of_another_size_are_dropped_and_counted():

@@ -10,7 +10,7 @@ import numpy as np
 from vd_policy.base.episode import IN_HAND
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import setting
-from vd_policy.sim.tasks import Judgement, Situation, Task, TaskSettings
+from vd_policy.sim.tasks import MAX_REWARD, Judgement, Situation, Task, TaskSettings
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class GraspSettings(TaskSettings):
     image_size: int = setting(256, "rows of the images, unless asked otherwise", minimum=8, maximum=4096)
     noise_rad: float = setting(0.05, "the expert's noise in demonstrations, unless asked otherwise [rad]", minimum=0.0)
     goals: str = setting("all", "as in every task; all: labels that change smoothly", choices=("found", "all"))
-    success_reward: float = setting(25.0, "reward of a grasp", minimum=0.0)
-    failure_cost: float = setting(25.0, "cost of a collision", minimum=0.0)
-    step_cost: float = setting(1.0, "cost of each step", minimum=0.0)
+    success_reward: float = setting(25.0, "reward of a grasp", minimum=0.0, maximum=MAX_REWARD)
+    failure_cost: float = setting(25.0, "cost of a collision", minimum=0.0, maximum=MAX_REWARD)
+    step_cost: float = setting(1.0, "cost of each step", minimum=0.0, maximum=MAX_REWARD)
     reward: str = setting("sparse", "step cost, success and failure | zero", choices=("sparse", "none"))
     target_height_m: float = setting(0.08, "height of the end effector over the cup's foot in a grasp [m]", minimum=0.0)
     cup_height_m: float = setting(0.10, "height of the cup, as in urdf/cup.urdf [m]", minimum=1e-3)

@@ -18,6 +18,9 @@ from vd_policy.base.resources import named_or_path
 from vd_policy.base.settings import as_dict, build, setting
 from vd_policy.sim.camera import CameraSettings
 
+MAX_REWARD = 1e5
+"""Of each term; a learner takes rewards of a million and more for damage."""
+
 
 @dataclass(frozen=True)
 class TaskSettings:
@@ -32,8 +35,8 @@ class TaskSettings:
     max_step_rad: float = setting(math.pi / 5, "joint change of an action of 1 [rad]", minimum=1e-6, maximum=math.pi)
     period_s: float = setting(1.1, "time of one decision [s]", minimum=1e-3, maximum=60.0)
     tolerance_m: float = setting(0.06, "success is a distance of at most this [m]", minimum=0.0)
-    success_reward: float = setting(20.0, "c1 of eq. 11", minimum=0.0)
-    failure_cost: float = setting(50.0, "c2 of eq. 11", minimum=0.0)
+    success_reward: float = setting(20.0, "c1 of eq. 11", minimum=0.0, maximum=MAX_REWARD)
+    failure_cost: float = setting(50.0, "c2 of eq. 11", minimum=0.0, maximum=MAX_REWARD)
     reward: str = setting("dense", "eq. 11 | its success and failure terms | zero", choices=("dense", "sparse", "none"))
     end_on_success: bool = setting(True, "terminate in a goal state")
     end_on_contact: bool = setting(True, "terminate at a failure: a touch of the table, itself or a solid cup")
