@@ -22,6 +22,7 @@ from vd_policy.base.errors import BadInput
 from vd_policy.cli.commands.reproduce import FIGURES as OFFERED
 from vd_policy.cli.main import main
 from vd_policy.experiments.interval import mean_of
+from vd_policy.experiments.reproduce import figure_report
 from vd_policy.experiments.reproduce.arms import arms_of, best_of, titles
 from vd_policy.experiments.reproduce.chain import (
     carry_out_job,
@@ -309,6 +310,22 @@ def invented(method: str, level: float, seed: int, std: float = 0.1) -> Trained:
     job = TrainJob(replace(CLONE, method=method, seed=seed), std, "trpo", 2000, 1000, 3)
     steps = np.arange(200, 2001, 200)
     return Trained(job, Curve(steps, level * steps / 2000.0), [])
+
+
+@pytest.mark.parametrize(
+    ("aspect", "asked", "images"), [(1.0, 64, "64x64"), (16 / 9, 96, "96x171")], ids=["square", "wide"]
+)
+def test_a_figure_says_rows_and_columns_of_its_images(tmp_path, monkeypatch, aspect, asked, images):
+    task, plots = tmp_path / "wide.yaml", []
+    task.write_text(f"extends: reach\ntask: wide\nrules: reach\ncamera: {{aspect: {aspect}}}\n")
+    monkeypatch.setattr(figure_report, "read_trained", lambda job, *_: replace(invented("vd", 60.0, 0), job=job))
+    monkeypatch.setattr(figure_report, "curve_plot", lambda title, *_: plots.append(title))
+    monkeypatch.setattr(figure_report, "save", lambda *_: None)
+    scale = replace(scale_of("fig4", "small"), task=str(task), image_size=asked)
+    plan = make_plan("fig4", scale, seeds=[0], recipe="trpo", sweep=Sweep(), only=["vd"])
+    found = figure_report.write_report(plan, {}, tmp_path)
+    assert f"; {images} images, 2000 demonstrations" in found.markdown
+    assert plots == [f"fig4, {images} images, 2000 demonstrations at most, trpo"]
 
 
 def outcomes(figures: list[Trained]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from vd_policy.experiments.reproduce.measure import Measure
 from vd_policy.experiments.reproduce.plan import Plan
 from vd_policy.experiments.reproduce.verdict import Verdict
 from vd_policy.experiments.success_map import save
+from vd_policy.sim.tasks import load_task
 
 PLAIN_RECIPE = "trpo"
 """Its files bear the figure's name alone; those of another recipe are kept apart by its name."""
@@ -70,15 +71,15 @@ def write_report(plan: Plan, experts: Mapping[str, float], root: Path) -> Figure
         "verdicts": [_plain_verdict(v) for v in verdicts],
     }
     stem = root / (plan.figure if plan.recipe == PLAIN_RECIPE else f"{plan.figure}_{Path(plan.recipe).stem}")
-    text = _markdown(figures, rows, verdicts, experts, measure)
+    images = "x".join(map(str, load_task(plan.task).image(plan.scale.image_size)))
+    text = _markdown(figures, rows, verdicts, experts, measure, images)
     texts = {f"{name}.csv": csv_text(table) for name, table in _tables(found, clones, window, measure).items() if table}
     files = [_file(stem, name) for name in (*texts, "verdicts.md", "verdicts.json")]
     for file, content in zip(files, (*texts.values(), text)):
         write_bytes(file, content.encode())
     write_json(files[-1], figures)
     if arms:
-        size, samples = plan.scale.image_size, plan.scale.samples
-        title = f"{plan.figure}, {size}x{size} images, {samples} demonstrations at most, {plan.recipe}"
+        title = f"{plan.figure}, {images} images, {plan.scale.samples} demonstrations at most, {plan.recipe}"
         files.append(stem.with_name(f"{stem.name}.png"))
         save(curve_plot(title, arms, experts, window, measure), files[-1])
     return FigureReport(figures, text, tuple(files))
@@ -168,14 +169,14 @@ def _markdown(
     verdicts: Sequence[Verdict],
     experts: Mapping[str, float],
     measure: Measure,
+    images: str,
 ) -> str:
     scale = figures["scale"]
     lines = [
         f"# {figures['figure']}, recipe {figures['recipe']}",
         "",
-        f"{figures['jobs_complete']} of {figures['jobs']} jobs complete; {scale['image_size']}x{scale['image_size']} "
-        f"images, {scale['samples']} demonstrations, expert's eq. 10 {scale['rule']}. Means over seeds with 95 % t "
-        "intervals.",
+        f"{figures['jobs_complete']} of {figures['jobs']} jobs complete; {images} images, {scale['samples']} "
+        f"demonstrations, expert's eq. 10 {scale['rule']}. Means over seeds with 95 % t intervals.",
         "",
         "| claim | paper | ours | measured as | seeds | verdict |",
         "|---|---|---|---|---|---|",
