@@ -6,17 +6,18 @@ import json
 
 import pytest
 import torch
-from learning_samples import collector, demonstrations, tiny_policy, tiny_run
+from learning_samples import collector, demonstrations, quick, tiny_policy, tiny_run
 
 import vd_policy.learning
 from vd_policy.base.errors import BadInput, Missing
 from vd_policy.base.resources import named_or_path, resource
 from vd_policy.base.settings import build
 from vd_policy.cli.main import main
+from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.demonstrate import demonstrate
 from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.learning.metrics import Metrics
-from vd_policy.learning.pretrain import PretrainSettings
+from vd_policy.learning.pretrain import PretrainSettings, pretrain
 from vd_policy.learning.recipe import Recipe, build_learner, load_recipe, parse_changes, recipe_of_rl
 from vd_policy.learning.states import under
 from vd_policy.learning.train import Training, train
@@ -144,6 +145,9 @@ def test_a_malformed_change_is_refused(word):
 def test_a_recipe_whose_method_cannot_learn_is_refused():
     with pytest.raises(BadInput, match="pretrain"):
         build_learner(load_recipe("vd"), tiny_policy())
+    for method in ("recipe", "learner", "nothing"):  # the first imports a `build` of settings
+        with pytest.raises(BadInput, match=f"recipe method is '{method}'"):
+            build_learner(Recipe(method), tiny_policy())
 
 
 def test_a_learner_of_ones_own_that_lacks_a_module_says_which(tmp_path, monkeypatch):
@@ -184,6 +188,19 @@ def test_arrays_lie_where_they_are_asked_for_and_the_bags_stay_as_they_are(tmp_p
     assert main([*prune, *arrays]) == 0
     assert sorted(tmp_path.joinpath("bags").rglob("*")) == before
     assert (tmp_path / "arrays" / "rgb.bin").stat().st_size == 12 * 16 * 16 * 3
+
+
+def test_what_explores_by_uncertainty_is_drawn_from_the_seed_and_the_run_says_which(tmp_path):
+    demonstrations(tmp_path / "bags", 40)
+    pretrain(Dataset(tmp_path / "bags"), quick("vd", epochs=1), tmp_path / "vd", seed=5)
+    found = {}
+    for name, words in (("default", []), ("zero", ["--seed", "0"]), ("one", ["--seed", "1"])):
+        prune = ["prune", str(tmp_path / "vd"), "--out", str(tmp_path / name), "--explore-on", str(tmp_path / "bags")]
+        assert main([*prune, *words]) == 0
+        run = load_run(tmp_path / name)
+        found[name] = run.policy.sigma.head.weight
+        assert run.manifest["seeds"] == {"pretrain": 5, "prune": int(name == "one")}
+    assert torch.equal(found["default"], found["zero"]) and not torch.equal(found["zero"], found["one"])
 
 
 def test_training_explores_anew_from_the_standard_deviation_asked_for(tmp_path, capsys):

@@ -34,6 +34,7 @@ def prune_run(
     density: float | Mapping[str, float] | None = None,
     explore_on: Dataset | None = None,
     how: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> PruneReport:
     """Write the pruned run of `source`, which stays as it is.
 
@@ -43,6 +44,7 @@ def prune_run(
         explore_on: demonstrations on which dropout's own uncertainty becomes the standard deviation (section VI); by
             default the source's stays.
         how: what the new run's configuration says of the pruning; by default the threshold or the density.
+        seed: of what `explore_on` draws.
 
     Raises:
         BadInput: a threshold or `explore_on` for a run without dropout rates, or `out` holds something.
@@ -60,10 +62,12 @@ def prune_run(
         said = {"threshold": threshold}
     said = {**(how or said)}
     if explore_on is not None:
-        policy = uncertain(policy, source, explore_on, seed=0)
+        policy = uncertain(policy, source, explore_on, seed=seed)
         said["explore_on"] = explore_on.content_hash
     extra = {name: source.manifest[name] for name in CARRIED if name in source.manifest}
     extra |= {"parents": {"init": source.as_parent()}, "pruning": {**said, **report.to_manifest()}}
+    if explore_on is not None:
+        extra["seeds"] = {**extra.get("seeds", {}), "prune": seed}
     save_run(out, policy, config={**source.config, "prune": said}, manifest_extra=extra)
     return report
 

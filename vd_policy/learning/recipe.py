@@ -71,8 +71,9 @@ def build_learner(recipe: Recipe, policy: GaussianPolicy, *, seed: int = 0, vers
         BadInput: the method is no learner, a setting is wrong, or the policy does not suit the method.
         Missing: the learner imports what is not installed.
     """
-    module = _module(f"vd_policy.learning.{recipe.method}")
-    if not hasattr(module, "build"):
+    name = f"vd_policy.learning.{recipe.method}"
+    module = _module(name)
+    if not hasattr(module, "build") or module.build.__module__ != name:  # one that it imports builds something else
         raise BadInput("recipe method", recipe.method, "that of a recipe that learns from rollouts, trpo or one's own",
                        "choose a recipe such as trpo_rate")  # fmt: skip
     return module.build(recipe.settings, policy, seed=seed, version=version)

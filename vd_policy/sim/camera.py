@@ -76,7 +76,9 @@ def _look_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(forward)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     if length < 1e-9 or np.linalg.norm(right) < 1e-9 * length:
-        raise BadInput("camera look_at_m", tuple(target), "a point not straight above or below the camera", "move it")
+        raise BadInput(
+            "camera look_at_m", tuple(target.tolist()), "a point not straight above or below the camera", "move it"
+        )
     forward, right = forward / length, right / np.linalg.norm(right)
     pose = np.eye(4)
     pose[:3, 0], pose[:3, 1], pose[:3, 2], pose[:3, 3] = right, np.cross(forward, right), forward, position

@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> Result:
     density = args.density if args.like is None else _densities(args.like)
     how = None if args.like is None else {"like": args.like.name}
     explore_on = None if args.explore_on is None else Dataset(args.explore_on, args.arrays)
-    report = prune_run(source, args.out, threshold=args.threshold, density=density, how=how, explore_on=explore_on)
+    report = prune_run(source, args.out, threshold=args.threshold, density=density, how=how, explore_on=explore_on,
+                       seed=args.seed)  # fmt: skip
     before, after = forward_ms([as_dense(source.policy), load_run(args.out).policy])
     figures = {
         "run": args.out,
