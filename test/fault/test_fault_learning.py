@@ -113,6 +113,7 @@ def test_rollouts_with_impossible_numbers_are_dropped_and_counted(part, value):
 
 
 def test_no_task_can_give_a_reward_that_counts_as_impossible():
+    """FAULTS 28."""
     learner = warm_learner()
     episodes = pair_of_episodes(learner)
     episodes[0].reward[3] = 3 * MAX_REWARD  # as many terms as a task may have
