@@ -97,6 +97,7 @@ def test_a_robot_file_that_is_wrong_or_against_its_urdf_is_refused(tmp_path, cap
 def test_a_robot_file_may_narrow_the_limits_of_its_urdf_to_what_stands_around_the_arm(tmp_path):
     def narrow(robot: dict[str, Any]) -> None:
         robot["lower_rad"][1], robot["upper_rad"][1], robot["speed_limit_rad_s"][1] = 1.5, 4.0, 0.1
+        robot["name"] = "narrow"
 
     spec = load_robot(str(write(tmp_path / "robot.yaml", resource("config", "robots", "j2n6s300.yaml"), narrow)))
     assert (spec.lower_rad[1], spec.upper_rad[1], spec.speed_limit_rad_s[1]) == (1.5, 4.0, 0.1)
@@ -108,6 +109,18 @@ def test_the_workspace_may_be_without_end(tmp_path):
 
     spec = load_robot(str(write(tmp_path / "robot.yaml", resource("config", "robots", "j2n6s300.yaml"), widen)))
     assert spec.workspace_m[0] == (-math.inf, math.inf)
+
+
+def test_another_robot_under_a_name_that_is_taken_is_refused_and_a_copy_is_not(tmp_path, capsys):
+    """FAULTS 37: bags and runs remember a robot by its name; the stock one would be taken for it, limits included."""
+    stock = resource("config", "robots", "gen3_6dof.yaml")
+    assert load_robot(str(write(tmp_path / "copy.yaml", stock, lambda robot: None))).name == "gen3_6dof"
+
+    def narrow(robot: dict[str, Any]) -> None:
+        robot["lower_rad"][1] = -0.9
+
+    line = refusal(["evaluate", "expert", "--robot", str(write(tmp_path / "robot.yaml", stock, narrow))], capsys)
+    assert "name is 'gen3_6dof'" in line and "has another lower_rad" in line and "rename" in line
 
 
 def test_limits_that_cross_in_urdf_and_robot_file_alike_are_refused(tmp_path, capsys):

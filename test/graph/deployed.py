@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from ros_graph import NodeProcess, RosGraph
 from stand_in import SPEC, StandIn
 from trained import saved, turning_policy
@@ -57,10 +60,27 @@ class Deployed:
             self.start_policy()
         if self.says("safety", "stopped"):
             self.graph.wait_for(lambda: self.graph.probe.call("safety/reset").success, "the safety node to be reset")
+        waits = partial(self.says, "safety", "s without a command")
+        self.graph.wait_for(lambda: self.says("safety", "running: /policy") or waits(), "the safety node to be ready")
+        if waits():
+            self.begin_anew()
         self.wait("policy", "acting")
         self.wait("safety", "running: /policy")
         turned = self.robot.q[0]
         self.graph.wait_for(lambda: self.robot.q[0] > turned + 0.05, "the arm to be driven")
+
+    def begin_anew(self) -> None:
+        """Deactivate the policy and activate it again, with a pause between: after a reset it has to fall silent."""
+        self._change(Transition.TRANSITION_DEACTIVATE)
+        ticks = self.robot.ticks
+        self.graph.wait_for(lambda: self.robot.ticks > ticks + 60, "more than the command_timeout_s to go by")
+        self._change(Transition.TRANSITION_ACTIVATE)
+
+    def _change(self, number: int) -> None:
+        change = self.graph.probe.node.create_client(ChangeState, "policy/change_state")
+        self.graph.wait_for(change.service_is_ready, "the policy's lifecycle")
+        asked = change.call_async(ChangeState.Request(transition=Transition(id=number)))
+        self.graph.wait_for(lambda: asked.done() and asked.result().success, f"transition {number}")
 
     def at_rest(self) -> None:
         """Wait until the arm stands where the controller was told last, and check that it stays there."""

@@ -13,7 +13,7 @@ from vd_policy.base.settings import as_dict
 def other_counting(folder: Path) -> str:
     """The Jaco behind a driver with other names, two joints counted backwards, two from another zero."""
     described = as_dict(load_robot())
-    names = described["joints"]
+    described["name"], names = "counted_otherwise", described["joints"]
     described["driver_joints"] = {
         names[0]: {"name": "yaw", "sign": -1, "offset_rad": 0.7},
         names[1]: {"name": "shoulder", "offset_rad": -1.25},

@@ -91,6 +91,13 @@ def test_a_task_of_config_with_the_rules_of_another_keeps_its_name_and_the_shape
     assert (sim.parameters["task"], sim.parameters["image_width"]) == ("grasp_close", 28)
 
 
+def test_a_run_of_a_robot_file_of_its_own_asks_for_that_file(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", task="reach", robot="my_arm")
+    with pytest.raises(BadInput, match="the file of my_arm, which .* was trained with; fix: give it with --robot"):
+        task_and_robot(run)
+    assert task_and_robot(run, robot="gen3_7dof") == ("reach", "gen3_7dof")
+
+
 @pytest.mark.parametrize("command", [("evaluate",), ("train", "--steps", "20", "--out", "OUT")])
 def test_another_task_than_the_runs_is_refused_unless_told_otherwise(
     command: tuple, grasping: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

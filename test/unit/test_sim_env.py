@@ -98,7 +98,7 @@ def test_an_arm_that_does_not_stand_on_the_axis_of_its_base_gets_cups_that_it_re
     assert replaced == 1
     (tmp_path / "aside.urdf").write_text(aside)
     robot = resource("config", "robots", "j2n6s300.yaml").read_text().replace("urdf: j2n6s300", "urdf: aside")
-    (tmp_path / "aside.yaml").write_text(robot)
+    (tmp_path / "aside.yaml").write_text(robot.replace("name: j2n6s300", "name: aside"))
     env = ArmEnv("reach", str(tmp_path / "aside.yaml"), image_height=8)
     for seed in range(20):
         env.reset(seed=seed)

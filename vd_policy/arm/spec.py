@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,20 @@ def _load(path: str) -> RobotSpec:
     beside = Path(path).parent / spec.urdf
     spec = replace(spec, urdf=beside if beside.is_file() else resource("urdf", str(spec.urdf)))
     check(spec, where=path)
+    _check_name(spec, path)
     return spec
+
+
+def _check_name(spec: RobotSpec, path: str) -> None:
+    """Refuse another robot under a name of ``config/robots``: bags and runs remember a robot by its name."""
+    stock = resource("config", "robots") / f"{spec.name}.yaml"
+    if not stock.is_file() or stock.samefile(path):
+        return
+    mine, theirs = asdict(spec), asdict(_load(str(stock)))
+    mine["urdf"], theirs["urdf"] = (Path(values["urdf"]).read_bytes() for values in (mine, theirs))
+    if other := [name for name, value in mine.items() if value != theirs[name]]:
+        raise BadInput(f"{path}: name", spec.name, f"a name of its own: {stock.name} has another {', '.join(other)}",
+                       "rename the robot")  # fmt: skip
 
 
 def check(spec: RobotSpec, where: str) -> None:

@@ -245,7 +245,9 @@ class Gate:
         self.clamped_in_a_row = 0
         self.commanders.release()
         self._wants_silence = not self.settings.lockstep
-        self._hold("reset", "reset; waiting for a command", now_s)
+        silence = f"{self.settings.command_timeout_s} s without a command"
+        waits = self._wants_silence and self.persisting(now_s)
+        self._hold("reset", f"reset; waiting for {silence if waits else 'a command'}", now_s)
         return self._answer(now_s)
 
     def persisting(self, now_s: float) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vd_policy.base.errors import BadInput, Missing
-from vd_policy.base.resources import is_path
+from vd_policy.base.resources import is_path, named_or_path
 from vd_policy.base.settings import as_dict, load_yaml
 from vd_policy.sim.tasks import known_task, load_task
 
@@ -29,7 +29,7 @@ def task_and_robot(
 
     Raises:
         BadInput: the task asked for has other rules than the one that the run was trained on; or none is asked for, and
-            the run was trained on a task file of its own, which is not there.
+            the run was trained on a task or robot file of its own, which is not there.
     """
     config = {} if run is None else _config(Path(run))
     history = [name for name in (_of_training(config, "task"), str(config.get("task") or "")) if name]
@@ -40,7 +40,18 @@ def task_and_robot(
         if rules and load_task(task).rules_name != rules:
             raise BadInput("task", task, f"{history[0]}, which {run} was trained on",
                            "leave it out; where it is meant, evaluate and train take --allow-changed")  # fmt: skip
-    return task or _known(history) or TASK, robot or _of_training(config, "robot") or str(config.get("robot") or ROBOT)
+    return task or _known(history) or TASK, robot or _robot_of(run, config)
+
+
+def _robot_of(run: str | Path | None, config: Mapping[str, Any]) -> str:
+    """The robot that a run was trained with."""
+    robot = _of_training(config, "robot") or str(config.get("robot") or ROBOT)
+    try:
+        named_or_path("robots", robot)
+    except BadInput:
+        raise BadInput("robot", "", f"the file of {robot}, which {run} was trained with",
+                       "give it with --robot or robot:=") from None  # fmt: skip
+    return robot
 
 
 def world(task: str, robot: str) -> dict[str, Any]:
