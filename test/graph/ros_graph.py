@@ -8,7 +8,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +44,32 @@ def wait_for(condition: Callable[[], Any], what: str, deadline_s: float = DEADLI
     return value
 
 
+@contextmanager
+def heard_hangup() -> Iterator[None]:
+    """What is started here hears SIGHUP, which whoever starts the tests may ignore, as nohup does."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 class NodeProcess:
     """A started process, in its own process group, with its output collected line by line."""
 
     def __init__(self, name: str, arguments: list[str], env: Mapping[str, str]) -> None:
         self.name = name
         self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            arguments,
-            env=dict(env),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        with heard_hangup():
+            self.process = subprocess.Popen(
+                arguments,
+                env=dict(env),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

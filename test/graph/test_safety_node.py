@@ -126,9 +126,7 @@ def test_a_wrong_parameter_is_refused_with_one_line(ros: RosGraph, parameters: d
 def test_at_the_end_the_arm_is_left_at_rest(ros: RosGraph, tmp_path: Path, number: int) -> None:
     """Also where the terminal is closed."""
     robot = StandIn(ros.probe)
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever starts the tests may have it ignored, as nohup does
     safety = ros.start("safety", latch_file=str(tmp_path / "latch.json"))
-    signal.signal(signal.SIGHUP, before)
     commands = ros.probe.publisher(JointTrajectory, COMMAND)
 
     def driven() -> bool:

@@ -138,8 +138,8 @@ class PolicyNode(LifecycleNode):
 
     def _robot_of(self, run: Run) -> str:
         """The robot that a run was trained with; empty where there is no file of it here."""
-        _, robot = task_and_robot(self.settings.run, allow_changed=True)
         try:
+            _, robot = task_and_robot(self.settings.run, allow_changed=True)
             if load_robot(robot).joints == tuple(run.spec.joints):
                 return robot
         except BadInput:
