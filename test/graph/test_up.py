@@ -286,6 +286,7 @@ def test_the_stop_of_a_simulated_arm_is_not_that_of_the_real_one(run: str) -> No
 
     assert "simulated" in told(mode="realtime")["latch_file"]
     assert "latch_file" not in told(sim=False) and "latch_file" not in told()
+    assert told(mode="realtime")["follow_timeout_s"] == 0.0 and "follow_timeout_s" not in told(sim=False)
 
 
 @pytest.mark.parametrize("name", ["sim", "expert", "recorder", "gripper", "learner"])

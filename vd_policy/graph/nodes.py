@@ -126,8 +126,9 @@ def _has_hand(o: SimOptions) -> bool:
 
 def _safety(o: SimOptions, **parameters: Any) -> NodeSpec:
     fixed = {"robot": o.robot, "max_step_rad": load_task(o.task).max_step_rad, "gripper": _has_hand(o)}
-    if getattr(o, "sim", True) and not _lockstep(o):  # a stop of the simulated arm is not one of the real arm
-        fixed["latch_file"] = str(default_path(load_robot(o.robot).name, "simulated"))
+    if getattr(o, "sim", True) and not _lockstep(o):
+        fixed["latch_file"] = str(default_path(load_robot(o.robot).name, "simulated"))  # not a stop of the real arm
+        fixed["follow_timeout_s"] = 0.0  # a simulated arm that touches something stands still, and its task judges that
     return NodeSpec("safety", {**fixed, **parameters})
 
 

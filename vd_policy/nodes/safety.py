@@ -118,9 +118,8 @@ class SafetyNode(Node):
 
     def _on_joints(self, msg: Any) -> None:
         now_s = time.monotonic()
-        if (
-            publishers := self._joints.get_publisher_count()
-        ) > 1:  # two stories of where the arm is: neither is believed
+        publishers = self._joints.get_publisher_count()
+        if publishers > 1:  # two stories of where the arm is: neither is believed
             self._carry_out(self._gate.bad_joints(f"{publishers} publishers of {JOINT_STATES}, allowed: one", now_s))
             return
         try:
