@@ -140,6 +140,9 @@ def test_a_report_with_other_settings_than_the_jobs_is_refused_and_writes_nothin
     assert main([*command(tmp_path, image_size=128), "--report"]) == 2
     refusal = capsys.readouterr().err
     assert "image_size is 128; allowed: 16" in refusal and refusal.count("\n") == 1
+    (job.place(tmp_path) / "done.json").write_text(json.dumps({"units": job.units}))
+    assert main([*command(tmp_path, samples=41), "--report"]) == 2
+    assert "with a complete job of this figure at these settings" in capsys.readouterr().err
     assert (tmp_path / "fig4_verdicts.md").read_text() == "true"
     assert main([*command(tmp_path), "--report"]) == 0
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from vd_policy.base.errors import Missing
+from vd_policy.base.errors import BadInput, Missing
 from vd_policy.base.files import write_json
 from vd_policy.demos.dataset import Dataset
 from vd_policy.demos.demonstrate import demonstrate
@@ -60,11 +60,14 @@ def report(plan: Plan, out: Path) -> FigureReport:
     """Write the files from what is complete, and run nothing.
 
     Raises:
-        BadInput: there is no directory `out`, or it holds jobs that were begun with other settings.
+        BadInput: there is no directory `out`, it holds jobs that were begun with other settings, or none is complete.
     """
     if not out.is_dir():
         raise Missing("--out", str(out), "the directory of a figure", "check the path, or leave out --report")
     _check_same(plan, out)
+    if all(done(job, out) is None for job in plan.clones):
+        raise BadInput("--out", str(out), "a directory with a complete job of this figure at these settings",
+                       "repeat the --set and --seeds of the first command, or leave out --report")  # fmt: skip
     return write_report(plan, _known_experts(plan, out), out)
 
 
