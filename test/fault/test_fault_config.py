@@ -105,7 +105,7 @@ def test_a_robot_file_may_narrow_the_limits_of_its_urdf_to_what_stands_around_th
 
 def test_the_workspace_may_be_without_end(tmp_path):
     def widen(robot: dict[str, Any]) -> None:
-        robot["workspace_m"][0] = [-math.inf, math.inf]
+        robot["name"], robot["workspace_m"][0] = "boundless", [-math.inf, math.inf]
 
     spec = load_robot(str(write(tmp_path / "robot.yaml", resource("config", "robots", "j2n6s300.yaml"), widen)))
     assert spec.workspace_m[0] == (-math.inf, math.inf)

@@ -19,6 +19,7 @@ from gymnasium.utils.env_checker import check_env
 
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.resources import resource
+from vd_policy.control.limits import Limits
 from vd_policy.sim.env import ArmEnv
 from vd_policy.sim.tasks import load_task
 
@@ -115,7 +116,7 @@ def test_an_arm_whose_base_is_fixed_to_a_root_without_an_offset_stands_on_the_ta
     urdf = resource("urdf", "j2n6s300.urdf").read_text()
     (tmp_path / "rooted.urdf").write_text(urdf.replace("</robot>", f"{world}</robot>"))
     robot = resource("config", "robots", "j2n6s300.yaml").read_text().replace("urdf: j2n6s300", "urdf: rooted")
-    (tmp_path / "rooted.yaml").write_text(robot)
+    (tmp_path / "rooted.yaml").write_text(robot.replace("name: j2n6s300", "name: rooted"))
     envs = [ArmEnv("reach", name, image_height=8) for name in ("j2n6s300", str(tmp_path / "rooted.yaml"))]
     goals = []
     for env in envs:
@@ -282,6 +283,21 @@ def test_a_joint_limit_stops_the_joint_and_is_no_failure() -> None:
         assert not terminated
     assert not info["failure"] and "limit:j2n6s300_joint_3" in reasons
     assert env.q[2] == env.robot.lower_rad[2]
+
+
+def test_what_is_asked_beyond_a_limit_earns_what_it_earns_once_the_safety_node_has_cut_it_off() -> None:
+    env = small()
+    robot, step = env.robot, env.settings.max_step_rad
+    limits = Limits(robot.joints, robot.lower_rad, robot.upper_rad, robot.speed_limit_rad_s, step)
+    turn = np.array([0, 0, -0.5, -1, 0, 0]) * step
+    earned: dict[bool, list[float]] = {False: [], True: []}
+    for cut_off, rewards in earned.items():
+        env.reset(seed=0)
+        for _ in range(3):
+            target = env.q + turn
+            allowed = limits.clamp(target, env.q, duration_s=10.0).q
+            rewards.append(env.step_to(allowed if cut_off else target)[1])
+    assert not np.array_equal(allowed, target) and earned[False] == earned[True]
 
 
 def test_actions_beyond_the_box_are_clipped_and_continuous_joints_count_their_turns(env: ArmEnv) -> None:

@@ -166,8 +166,10 @@ class ArmEnv(gymnasium.Env):
         asked = np.clip(asked, -self.settings.max_step_rad, self.settings.max_step_rad)
         wanted = self._q + asked
         target = np.clip(wanted, self._lower, self._upper)
+        limited = wanted != target
+        asked = np.where(limited, target - self._q, asked)  # on the graph, too, nothing beyond the limits gets here
         q, contact = self._move(self._q, target)
-        return self._conclude(asked, q, contact, wanted != target)
+        return self._conclude(asked, q, contact, limited)
 
     def arrive(self, q: np.ndarray, contact: str | None = None, grip: Callable[[], bool] = lambda: False) -> Step:
         """A step of an arm that somebody else moved, in `scene`: what the simulator in real time calls.
