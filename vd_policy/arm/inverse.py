@@ -78,12 +78,12 @@ class DownwardSolver:
             q = self._inside(q + self._step(pose, jacobian, points_m[point]))
         return [np.array(solutions).reshape(-1, len(self._home)) for solutions in found]
 
-    def nearest(self, point_m: np.ndarray, solutions: np.ndarray, q: np.ndarray) -> np.ndarray:
+    def nearest(self, point_m: np.ndarray, solutions: np.ndarray, q: np.ndarray, *, down: bool = True) -> np.ndarray:
         """Each solution moved along its family, hand over the point, to the family's member that is nearest to `q`.
 
-        The free yaw leaves every solution in a family, of which `solve` finds some member. The nearest one changes
-        smoothly with the point and with `q`: the Jaco's last joint, which turns the hand about its own axis, stays
-        where it is. Gauss-Newton steps keep the hand in place, and what they leave free of the way to `q` is taken
+        The free yaw leaves every solution in a family, of which `solve` finds some member; a hand that need not point
+        down leaves it in a larger one. The nearest one changes smoothly with the point and with `q`: the Jaco's last
+        joint, which turns the hand about its own axis, stays where it is. Gauss-Newton steps keep the hand in place, and what they leave free of the way to `q` is taken
         beside them (the gradient projection of Liegeois, "Automatic Supervisory Control of the Configuration and
         Behavior of Multibody Mechanisms", 1977).
 
@@ -91,6 +91,7 @@ class DownwardSolver:
             point_m: target of the end effector in the base frame [m], (3,).
             solutions: as `solve` gives them, whole turns aside, (K, J) [rad].
             q: joint angles [rad], (J,).
+            down: whether the hand goes on pointing down; otherwise it may be turned any way.
 
         Returns:
             (K', J) joint angles [rad], K' <= K: those that converged inside the limits, each near its way to `q`, so
@@ -99,14 +100,15 @@ class DownwardSolver:
         near, unit = np.array(solutions, dtype=np.float64), np.eye(len(q))
         for _ in range(self.settings.iterations):
             pose, jacobian = self._chain.jacobian(near)
-            rows, error = self._task(pose, jacobian, point_m)
+            rows, error = self._task(pose, jacobian, point_m) if down else self._place(pose, jacobian, point_m)
             inverse = self._damped_inverse(rows, FINE_DAMPING_M)
             free = (unit - inverse @ rows) @ (q - near)[..., None]
             step = self._limited((inverse @ error[..., None] + free)[..., 0])
             near += step
             if np.abs(step).max() < self.settings.settled_rad:
                 break
-        found = self._converged(self._chain.forward(near), point_m)
+        pose = self._chain.forward(near)
+        found = self._converged(pose, point_m) if down else self._placed(pose, point_m)
         inside = (near >= self._lower) & (near <= self._upper) | self._free
         return near[found & inside.all(axis=1)]
 
@@ -116,10 +118,12 @@ class DownwardSolver:
         starts[0] = self._home
         return starts
 
+    def _placed(self, pose: np.ndarray, target_m: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(pose[:, :3, 3] - target_m, axis=1) < self.settings.position_tolerance_m
+
     def _converged(self, pose: np.ndarray, target_m: np.ndarray) -> np.ndarray:
-        near = np.linalg.norm(pose[:, :3, 3] - target_m, axis=1) < self.settings.position_tolerance_m
         tilt = np.linalg.norm(pose[:, :2, 2], axis=1)
-        return near & (tilt < self.settings.axis_tolerance_rad) & (pose[:, 2, 2] < 0)
+        return self._placed(pose, target_m) & (tilt < self.settings.axis_tolerance_rad) & (pose[:, 2, 2] < 0)
 
     def _step(self, pose: np.ndarray, jacobian: np.ndarray, target_m: np.ndarray) -> np.ndarray:
         """Joint step of damped least squares, J^T (J J^T + lambda^2 I)^-1 e, (B, J)."""
@@ -127,6 +131,11 @@ class DownwardSolver:
         gram = rows @ rows.transpose(0, 2, 1) + self.settings.damping**2 * np.eye(6)
         step = (rows.transpose(0, 2, 1) @ np.linalg.solve(gram, error[..., None]))[..., 0]
         return self._limited(step)
+
+    @staticmethod
+    def _place(pose: np.ndarray, jacobian: np.ndarray, target_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How the hand's place moves with the joints, (B, 3, J), and how it shall move, (B, 3)."""
+        return jacobian[:, :3], target_m - pose[:, :3, 3]
 
     def _task(self, pose: np.ndarray, jacobian: np.ndarray, target_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How the hand's place and axis move with the joints, (B, 6, J), and how they shall move, (B, 6).
@@ -147,9 +156,9 @@ class DownwardSolver:
 
     @staticmethod
     def _damped_inverse(rows: np.ndarray, damping_m: float) -> np.ndarray:
-        """J^T (J J^T + lambda^2 I)^-1, (B, J, 6)."""
+        """J^T (J J^T + lambda^2 I)^-1 for rows (B, R, J): (B, J, R)."""
         across = rows.transpose(0, 2, 1)
-        return across @ np.linalg.inv(rows @ across + damping_m**2 * np.eye(6))
+        return across @ np.linalg.inv(rows @ across + damping_m**2 * np.eye(rows.shape[1]))
 
     def _limited(self, step: np.ndarray) -> np.ndarray:
         """Steps (B, J), shortened where a joint would move farther than the limit."""

@@ -76,19 +76,20 @@ class Kinematics:
                 break
         return np.array(goals).reshape(-1, len(self.spec))
 
-    def nearest_over(self, point_m: np.ndarray, goals: np.ndarray, q: np.ndarray) -> np.ndarray:
+    def nearest_over(self, point_m: np.ndarray, goals: np.ndarray, q: np.ndarray, *, down: bool = True) -> np.ndarray:
         """The members of some goals' families that are nearest to a configuration, as the crow flies.
 
         Args:
             point_m: that the goals are over, base frame [m], (3,).
             goals: of `goals_over`, each turned to where it is nearest to `q`, (K, J) [rad].
             q: joint angles [rad], (J,).
+            down: whether the hand goes on pointing down; otherwise a family is every way of holding the hand there.
 
         Returns:
             (K', J) joint angles [rad] inside the limits, the shortest way by eq. 9's measure first; collisions are not
             regarded.
         """
-        found = self._downward.nearest(np.asarray(point_m, dtype=np.float64), goals, q)
+        found = self._downward.nearest(np.asarray(point_m, dtype=np.float64), goals, q, down=down)
         return found[np.argsort(np.abs(found - q).sum(axis=1), kind="stable")]
 
     def solve_ahead(self, points_m: np.ndarray) -> None:

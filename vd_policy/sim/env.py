@@ -266,7 +266,7 @@ class ArmEnv(gymnasium.Env):
         """The expert of this cup, with the task's final approach where it has one; ask again after a reset."""
         cup = self._cup.copy()
         place, continuous = self._placement, self.robot.continuous
-        nearer = partial(place.nearer, cup_m=cup) if self.settings.goals == "all" else None
+        nearer = partial(place.nearer, cup_m=cup) if self.settings.goals != "found" else None
         return Expert(place.goals(cup), continuous, settings, lambda q: place.approach(q, cup), nearer)
 
     def render(self) -> np.ndarray | None:

@@ -30,7 +30,7 @@ class Placement:
     """
 
     def __init__(self, settings: TaskSettings, rules: Task, kinematics: Kinematics, probe: Probe) -> None:
-        self._region_m = settings.cup_region_m
+        self._region_m, self._points_down = settings.cup_region_m, settings.goals != "free"
         self._rules, self._kinematics, self._probe = rules, kinematics, probe
         self._approach = FinalApproach(rules, kinematics, probe)
         self._latest: tuple[bytes, GoalSet] | None = None
@@ -101,7 +101,8 @@ class Placement:
 
         None where each is beyond a limit, touches something, or has no free way to the cup.
         """
-        for goal in self._kinematics.nearest_over(self._rules.goal_m(cup_m), goals, q):
+        point_m = self._rules.goal_m(cup_m)
+        for goal in self._kinematics.nearest_over(point_m, goals, q, down=self._points_down):
             if self._probe.contact_beside(goal, cup_m) is None and self._approach.ends_well(goal, cup_m):
                 return goal
         return None

@@ -81,6 +81,7 @@ def titles(arms: Sequence[Arm]) -> list[str]:
         "weight": len({c.l2_weight for c in clones if c.l2_weight is not None}) > 1,
         "rule": len({c.rule for c in clones}) > 1,
         "recipe": len({arm.job.recipe for arm in arms}) > 1,
+        "task": len({c.task for c in clones}) > 1,
         "std": len({arm.job.initial_std for arm in arms} - {None}) > 1,
     }
     return [_title(arm.job, several) for arm in arms]
@@ -97,6 +98,8 @@ def _title(job: TrainJob, several: dict[str, bool]) -> str:
         parts.append(f"noise {clone.noise_std_rad:g}")
     if several["rule"]:
         parts.append(f"{clone.rule} expert")
+    if several["task"]:
+        parts.append(f"task {Path(clone.task).stem}")
     if several["std"] and job.initial_std is not None:
         parts.append(f"initial std {job.initial_std:g}")
     if several["recipe"]:

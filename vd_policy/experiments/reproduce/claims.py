@@ -11,7 +11,7 @@ from vd_policy.experiments.reproduce.arms import TITLES, Arm
 from vd_policy.experiments.reproduce.curves import Curve, Trained
 from vd_policy.experiments.reproduce.jobs import FILTERS, MAGNITUDE, UNCERTAINTY
 from vd_policy.experiments.reproduce.measure import Measure
-from vd_policy.experiments.reproduce.plan import FIGURES, FULL_SAMPLES, is_papers, shows_ours
+from vd_policy.experiments.reproduce.plan import FIGURES, FULL_SAMPLES, OUR_EXPERT, is_papers, shows_ours
 from vd_policy.experiments.reproduce.verdict import TOO_SHORT, Judge, Verdict
 
 COMPARABLE = 0.1
@@ -182,7 +182,8 @@ def _recipes(
     judge: Judge, arms: Sequence[Arm], experts: Mapping[str, float], window: int, measure: Measure, recipe: str
 ) -> list[Verdict]:
     """What is ours beside VD under the asked-for recipe, seed by seed: what each level costs, and where ours ends."""
-    clipped = {name: level for name, level in experts.items() if name == "expert"}  # the other is passed at once
+    clipped = {name: level for name, level in experts.items() if name == "expert"}  # as printed it is passed at once
+    shown = {name: level for name, level in experts.items() if name in ("expert", OUR_EXPERT)}
     plain = [arm for arm in arms if is_papers(arm.job, recipe)]
     found = []
     for arm in arms:
@@ -195,7 +196,7 @@ def _recipes(
                     f"{name} needs at most 1/4 of {other.job.recipe}'s samples for {level:.1f}", "not in the paper",
                     "share of the steps; a level never reached counts as all steps", _cost(arm, other, level, window),
                     OUR_SHARE, len(_curves(arm, other))))  # fmt: skip
-        for expert, level in clipped.items():
+        for expert, level in shown.items():
             ends = [t.curve.final() - level for t in arm.trainings]
             found.append(judge.reaches(f"{name} ends above the expert ({expert}, {level:.1f})", "not in the paper",
                                        f"difference in final {measure.words}", ends, 0.0))  # fmt: skip

@@ -10,13 +10,18 @@ from matplotlib.ticker import MaxNLocator
 
 from vd_policy.experiments.reproduce.arms import Arm, titles
 from vd_policy.experiments.reproduce.measure import Measure
+from vd_policy.experiments.reproduce.plan import OUR_EXPERT
 
 POINTS = 200
 TICKS = 6
 """Of the axis of steps at most: six digits each."""
 LEGEND_CHARACTERS = 200
 """Of a line of the legend, with 10 for each entry's mark."""
-EXPERT_LINES = {"expert": ("--", "expert, eq. 10 clipped"), "expert-literal": (":", "expert, eq. 10 as printed")}
+EXPERT_LINES = {
+    "expert": ("--", "expert, eq. 10 clipped"),
+    "expert-literal": (":", "expert, eq. 10 as printed"),
+    OUR_EXPERT: ("-.", "expert of our demonstrations"),
+}
 
 
 def curve_plot(

@@ -28,8 +28,10 @@ FULL_SAMPLES = 8000
 """The paper's number of demonstrations; a scale replaces it, and its halves with it."""
 REUSING = "trpo_c8"
 """Our recipe of RL but for the discount: beside it, this tells what using samples again is worth alone."""
-OUR_RULE, OUR_NOISE_RAD = "clipped", 0.25
-"""Of our demonstrations; the paper's are ``literal`` and `NOISE_RAD`."""
+OUR_TASK, OUR_RULE, OUR_NOISE_RAD = "reach_free", "clipped", 0.25
+"""Of our demonstrations; the paper's are of `REACH`, ``literal`` and `NOISE_RAD`."""
+OUR_EXPERT = "our expert"
+"""Among the experts' lines, the one that makes our demonstrations, where its task is not the paper's."""
 NOISE_RAD = 0.5
 """The paper's noise on the expert where it says nothing else."""
 GRASP_NOISE_RAD = 0.03
@@ -53,7 +55,7 @@ class Contents:
     beside: tuple[str, ...] = ()
     """Recipes of RL that are run beside the one that is asked for."""
     ours: bool = False
-    """Whether VD is also cloned from as many demonstrations of our own making."""
+    """Whether VD is also cloned from as many demonstrations of our own making, of the task `OUR_TASK`."""
     paired: bool = False
     """Whether those go with our RL alone, the paper's with the one that is asked for: each recipe as a whole."""
 
@@ -202,7 +204,7 @@ def _data(contents: Contents, methods: list[str], seed: int, scale: Scale) -> li
         for method in methods
     ]
     if contents.ours:
-        ours = _Data(task, seed, scale.samples, OUR_NOISE_RAD, OUR_RULE)
+        ours = _Data(scale.task or OUR_TASK, seed, scale.samples, OUR_NOISE_RAD, OUR_RULE)
         found += [(method, ours) for method in methods if method in ("vd", UNCERTAINTY)]
     return found
 

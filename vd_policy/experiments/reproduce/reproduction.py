@@ -16,7 +16,7 @@ from vd_policy.experiments.reproduce.chain import EVALUATION_SEED, check_same, d
 from vd_policy.experiments.reproduce.figure_report import FigureReport, write_report
 from vd_policy.experiments.reproduce.forecast import Forecast
 from vd_policy.experiments.reproduce.jobs import GRASP, REACH, CloneJob, Job
-from vd_policy.experiments.reproduce.plan import Plan
+from vd_policy.experiments.reproduce.plan import OUR_EXPERT, Plan, shows_ours
 from vd_policy.experiments.reproduce.pool import run_jobs
 
 EXPERTS = {REACH: ("expert-literal", "expert"), GRASP: ("expert",)}
@@ -79,14 +79,22 @@ def _check_same(plan: Plan, out: Path) -> None:
 
 def _experts(plan: Plan, out: Path, workers: int) -> dict[str, float]:
     """The figure's measure of the experts, noiseless, measured once."""
-    known, contents = _known_experts(plan, out), plan.contents
-    if plan.trainings and not known:
-        for name in EXPERTS[contents.task]:
-            request = Request(name, EVALUATION_SEED, image_size=EXPERT_IMAGE_SIZE, env_options={"task": plan.task})
-            found = carry_out(request, plan.scale.expert_episodes, workers=workers)
-            known[name] = found.figures()[contents.measure.evaluated]
+    known = _known_experts(plan, out)
+    missing = {line: subject for line, subject in _lines(plan).items() if plan.trainings and line not in known}
+    for line, (name, task) in missing.items():
+        request = Request(name, EVALUATION_SEED, image_size=EXPERT_IMAGE_SIZE, env_options={"task": task})
+        found = carry_out(request, plan.scale.expert_episodes, workers=workers)
+        known[line] = found.figures()[plan.contents.measure.evaluated]
+    if missing:
         write_json(_experts_file(plan, out), {EPISODES: plan.scale.expert_episodes, **known})
     return known
+
+
+def _lines(plan: Plan) -> dict[str, tuple[str, str]]:
+    """The baseline and the task behind each of the experts' lines."""
+    lines = {name: (name, plan.task) for name in EXPERTS[plan.contents.task]}
+    theirs = {clone.task for clone in plan.clones if shows_ours(clone)} - {plan.task}
+    return lines | {OUR_EXPERT: ("expert", task) for task in theirs}
 
 
 def _known_experts(plan: Plan, out: Path) -> dict[str, float]:
