@@ -147,6 +147,27 @@ def test_the_nearest_member_of_a_family_is_a_goal_that_no_other_solution_beats(r
         assert np.allclose(arm.nearest_over(TARGET_M, starts + turned - q, turned), found + turned - q, atol=1e-6)
 
 
+@pytest.mark.parametrize("robot", ["j2n6s300", "gen3_6dof", "gen3_7dof"])
+def test_a_hand_that_may_turn_any_way_has_the_nearest_goal_of_all(robot: str) -> None:
+    arm = Kinematics(load_robot(robot))
+    continuous, home = np.array(arm.spec.continuous), np.array(arm.spec.home_rad)
+    goals = arm.goals_over(TARGET_M, collides=nothing_collides)
+    rng = np.random.default_rng(0)
+    for q in home + rng.normal(0.0, 0.3, (6, len(home))):
+        starts = q + unwrapped(goals - q, continuous)
+        free, down = (arm.nearest_over(TARGET_M, starts, q, down=points) for points in (False, True))
+        assert np.abs(arm.forward_batch(free)[:, :3, 3] - TARGET_M).max() < 1e-3
+        distances = np.linalg.norm(free - q, axis=1)
+        nearest = free[np.argmin(distances)]
+        assert distances.min() < np.linalg.norm(down - q, axis=1).min() - 0.1
+        # what makes a point nearest: no motion that keeps the hand in place shortens the way
+        jacobian = arm.chain.jacobian(nearest[None])[1][0, :3]
+        assert np.abs(nearest - q - np.linalg.pinv(jacobian) @ jacobian @ (nearest - q)).max() < 1e-3
+        beside = nearest + rng.normal(0.0, 0.3, (20, len(home)))
+        for other in arm.nearest_over(TARGET_M, beside, beside[0], down=False):
+            assert np.linalg.norm(other - q) >= distances.min() - 1e-3
+
+
 def test_a_family_whose_nearest_member_is_beyond_a_limit_has_none(kinematics: Kinematics) -> None:
     goals = kinematics.goals_over(TARGET_M, collides=nothing_collides)
     beyond = goals[0] + np.array([0.0, 3.0, 0.0, 0.0, 0.0, 0.0])

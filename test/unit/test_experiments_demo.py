@@ -19,7 +19,7 @@ TASKS = sorted(path.stem for path in resource("config", "demos").glob("*.yaml"))
 @pytest.mark.parametrize("task", TASKS)
 def test_every_demo_names_a_task_and_recipes_that_are_there(task: str) -> None:
     settings = load_demo(task, {})
-    assert load_task(settings.task).task == task and task in settings.goal
+    assert load_task(settings.task).rules_name == task and task in settings.goal
     assert load_recipe(settings.cloning).method == "pretrain" and load_recipe(settings.recipe).method == "trpo"
 
 

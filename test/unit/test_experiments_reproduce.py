@@ -39,13 +39,16 @@ from vd_policy.experiments.reproduce.measure import SUCCESSES
 from vd_policy.experiments.reproduce.plan import (
     FIGURES,
     NOISE_RAD,
+    OUR_EXPERT,
     OUR_NOISE_RAD,
     OUR_RULE,
+    OUR_TASK,
     REUSING,
     Sweep,
     make_plan,
     scale_of,
 )
+from vd_policy.experiments.reproduce.reproduction import expert_lines
 from vd_policy.experiments.reproduce.verdict import (
     NOBODY,
     NOT_REACHED,
@@ -492,6 +495,14 @@ def test_our_recipe_is_judged_by_what_each_level_costs_beside_the_papers():
     ]
     theirs, ours = plan.clones
     assert theirs.samples == ours.samples and (theirs.noise_std_rad, ours.noise_std_rad) == (NOISE_RAD, OUR_NOISE_RAD)
+    assert (theirs.task, ours.task) == ("reach", OUR_TASK)
+    assert expert_lines(plan) == {
+        "expert-literal": ("expert-literal", "reach"), "expert": ("expert", "reach"), OUR_EXPERT: ("expert", OUR_TASK)
+    }  # fmt: skip
+    own_task = replace(scale_of("recipes", "small"), task="reach_free")
+    all_free = make_plan("recipes", own_task, seeds=[0], recipe="trpo", sweep=Sweep())
+    assert {job.task for job in all_free.clones} == {"reach_free"}
+    assert expert_lines(all_free) == {name: (name, "reach_free") for name in ("expert-literal", "expert")}
     own = [replace(t, job=replace(t.job, initial_std=None)) for t in trainings if t.job.recipe == OUR_RECIPE]
     both = curve_verdicts("recipes", best_of(arms_of([*trainings, *own])), {"expert": 56.0}, 1)
     assert both[:6] == found and [v.ours for v in both[6:]] == [v.ours for v in found]
@@ -499,10 +510,15 @@ def test_our_recipe_is_judged_by_what_each_level_costs_beside_the_papers():
     shown = replace(CLONE, method="vd", rule=OUR_RULE, noise_std_rad=OUR_NOISE_RAD)
     ours = [replace(t, job=replace(t.job, clone=replace(shown, seed=t.job.seed))) for t in trainings]
     arms = best_of(arms_of([*trainings, *ours]))
+    beside = curve_verdicts("recipes", arms, {"expert": 56.0, OUR_EXPERT: 85.0}, 1)
+    assert {v.outcome for v in beside if f"({OUR_EXPERT}, 85.0)" in v.claim} == {NOT_REACHED}
     named = {v.claim for v in curve_verdicts("recipes", arms, {"expert": 56.0}, 1) if "ends above" in v.claim}
     names = (OUR_RECIPE, "our demonstrations, trpo", f"our demonstrations, {OUR_RECIPE}")
     assert named == {f"{name} ends above the expert (expert, 56.0)" for name in names}
     assert titles(arms)[2:] == [f"VD, noise 0.25, clipped expert, recipe {recipe}" for recipe in ("trpo", OUR_RECIPE)]
+    free = [replace(t, job=replace(t.job, clone=replace(t.job.clone, task=OUR_TASK))) for t in ours]
+    freed = titles(best_of(arms_of([*trainings, *free])))
+    assert freed[-1] == f"VD, noise 0.25, clipped expert, task reach_free, recipe {OUR_RECIPE}"
 
 
 def test_each_recipe_as_a_whole_is_run_without_what_lies_between():

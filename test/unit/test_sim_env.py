@@ -225,6 +225,22 @@ def test_the_noiseless_expert_reaches_every_cup_within_six_steps(env: ArmEnv) ->
     assert max(len(path) for path, _ in runs) <= 6
 
 
+def test_with_its_hand_free_the_expert_is_quicker_and_its_labels_change_little(env: ArmEnv) -> None:
+    free = small(task="reach_free")
+    runs, usual = ([run_expert(e, seed) for seed in range(40)] for e in (free, env))
+    assert all(info["success"] for _, info in runs)
+    assert sum(len(path) for path, _ in runs) < 0.8 * sum(len(path) for path, _ in usual)
+    for seed in range(8):
+        free.reset(seed=seed)
+        q, cup = free.q, free._cup.copy()
+        way = free.expert().nearest(q)
+        moved = [free.expert().nearest(q + 1e-3 * unit) for unit in np.eye(6)]
+        free.reset(seed=seed, options={"cup": cup + (0.001, 0.001, 0.0)})
+        moved.append(free.expert().nearest(q))
+        assert np.abs(np.array(moved) - way).max() < 0.02
+    free.close()
+
+
 def test_kinematic_motion_and_position_control_agree_on_the_experts_actions() -> None:
     kinematic, position = small(), small(motion="position")
     for seed in range(6):

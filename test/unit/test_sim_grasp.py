@@ -139,6 +139,11 @@ def test_the_way_to_the_nearest_of_all_goals_is_never_longer_and_changes_little_
     assert np.mean(of_all) < np.mean(of_found) - 0.2
 
 
+def test_a_hand_that_grasps_comes_from_above_and_is_not_free_to_turn() -> None:
+    with pytest.raises(BadInput, match="goals.*'free'.*found"):
+        grasping(overrides={"goals": "free"})
+
+
 COLLISIONS = {
     "driving into the table": ([(-0.17, 0.0, 0.20), (-0.17, 0.0, -0.05)], "finger", "table"),
     "coming from beside": ([BESIDE, (0.0, 0.0, 0.08)], "finger", "cup"),

@@ -83,9 +83,9 @@ class DownwardSolver:
 
         The free yaw leaves every solution in a family, of which `solve` finds some member; a hand that need not point
         down leaves it in a larger one. The nearest one changes smoothly with the point and with `q`: the Jaco's last
-        joint, which turns the hand about its own axis, stays where it is. Gauss-Newton steps keep the hand in place, and what they leave free of the way to `q` is taken
-        beside them (the gradient projection of Liegeois, "Automatic Supervisory Control of the Configuration and
-        Behavior of Multibody Mechanisms", 1977).
+        joint, which turns the hand about its own axis, stays where it is. Gauss-Newton steps keep the hand in place,
+        and what they leave free of the way to `q` is taken beside them (the gradient projection of Liegeois, "Automatic
+        Supervisory Control of the Configuration and Behavior of Multibody Mechanisms", 1977).
 
         Args:
             point_m: target of the end effector in the base frame [m], (3,).

@@ -33,7 +33,7 @@ class EpisodeInfo:
     task_changes: str = setting("", help="where the task had other settings than the one of its name: which")
     expert_rule: str = setting("", help="the expert's eq. 10: clipped or literal")
     expert_noise_rad: float = setting(0.0, help="standard deviation of the noise on the expert's action [rad]")
-    goals: str = setting("found", help="which goals its eq. 9 chose among: found or all; older bags do not say")
+    goals: str = setting("found", help="which goals its eq. 9 chose among: found, all or free; older bags do not say")
     driver_joints: dict[str, DriverJoint] = setting(
         factory=dict, help="joints that joint_states and the executed trajectory name or count otherwise than `joints`"
     )

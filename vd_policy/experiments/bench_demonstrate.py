@@ -29,14 +29,15 @@ def bench_demonstrate(samples: int = 500, size: int = 96, epochs: int = 3, seed:
         seed: of the demonstrations.
 
     Returns:
-        ``pairs_per_cpu_s_reach`` and ``pairs_per_cpu_s_grasp`` of the expert, and ``pairs_per_cpu_s_grasp_actor`` with
-        a policy acting; ``steps_per_episode_...`` beside each, because an episode has costs of its own.
+        ``pairs_per_cpu_s_reach``, ``..._reach_free`` and ``..._grasp`` of the expert, and ``..._grasp_actor`` with a
+        policy acting; ``steps_per_episode_...`` beside each, because an episode has costs of its own.
     """
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="vd_policy-") as folder:
         place = Path(folder)
         settings = DemonstrationSettings(image_height=size, image_width=size)
-        figures |= _timed(settings, "reach", place, samples, seed)
+        for task in ("reach", "reach_free"):
+            figures |= _timed(replace(settings, task=task), task, place, samples, seed)
         settings = replace(settings, task="grasp", noise_std_rad=0.03)
         figures |= _timed(settings, "grasp", place, samples, seed)
         recipe = load_recipe(RECIPE, {"epochs": epochs})

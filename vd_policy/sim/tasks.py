@@ -44,8 +44,8 @@ class TaskSettings:
         ((0.30, 0.65), (-0.35, 0.35)), "where cups are put: ((x0, x1), (y0, y1)) [m]"
     )
     goals: str = setting(
-        "found", "the expert's eq. 9 takes the nearest of the goals that inverse kinematics found, hand pointing down; or "
-        "of all of those; or of all that put the end effector there, hand turned any way",
+        "found", "the expert's eq. 9 takes the nearest of the goals that inverse kinematics found, hand pointing down; "
+        "or of all of those; or of all that put the end effector there, hand turned any way",
         choices=("found", "all", "free"),
     )  # fmt: skip
     target_height_m: float = setting(0.18, "height of the target over the cup's foot [m]")

@@ -80,7 +80,7 @@ def _check_same(plan: Plan, out: Path) -> None:
 def _experts(plan: Plan, out: Path, workers: int) -> dict[str, float]:
     """The figure's measure of the experts, noiseless, measured once."""
     known = _known_experts(plan, out)
-    missing = {line: subject for line, subject in _lines(plan).items() if plan.trainings and line not in known}
+    missing = {line: subject for line, subject in expert_lines(plan).items() if plan.trainings and line not in known}
     for line, (name, task) in missing.items():
         request = Request(name, EVALUATION_SEED, image_size=EXPERT_IMAGE_SIZE, env_options={"task": task})
         found = carry_out(request, plan.scale.expert_episodes, workers=workers)
@@ -90,11 +90,13 @@ def _experts(plan: Plan, out: Path, workers: int) -> dict[str, float]:
     return known
 
 
-def _lines(plan: Plan) -> dict[str, tuple[str, str]]:
+def expert_lines(plan: Plan) -> dict[str, tuple[str, str]]:
     """The baseline and the task behind each of the experts' lines."""
     lines = {name: (name, plan.task) for name in EXPERTS[plan.contents.task]}
-    theirs = {clone.task for clone in plan.clones if shows_ours(clone)} - {plan.task}
-    return lines | {OUR_EXPERT: ("expert", task) for task in theirs}
+    for clone in plan.clones:
+        if shows_ours(clone) and clone.task != plan.task:
+            lines[OUR_EXPERT] = ("expert", clone.task)
+    return lines
 
 
 def _known_experts(plan: Plan, out: Path) -> dict[str, float]:

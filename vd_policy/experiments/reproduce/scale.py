@@ -26,8 +26,8 @@ class Scale:
                         choices=("literal", "clipped"))  # fmt: skip
     hold: str = setting("epochs", "what fewer demonstrations leave as it is: the epochs of cloning, or its Adam steps",
                         choices=("epochs", "steps"))  # fmt: skip
-    task: str = setting("", "a task of the figure's rules for all of it: a name in config/tasks or a YAML file; empty: the "
-                            "paper's, and reach_free for our demonstrations")  # fmt: skip
+    task: str = setting("", "a task of the figure's rules for all of it: a name in config/tasks or a YAML file; empty: "
+                            "the paper's, and reach_free for our demonstrations")  # fmt: skip
     smoothing: int = setting(10, "iterations that a curve is averaged over", minimum=1)
     initial_std: float = setting(0.1, "exploration that RL starts from [action units]", minimum=1e-3, maximum=1.0)
 
