@@ -256,8 +256,7 @@ class Gate:
 
     def measured_age_s(self, now_s: float, clock_ns: int | None = None) -> float:
         """How long ago the arm was where it is taken to be: since its measurement, or its receipt if that is longer."""
-        by_stamp_s = 0.0 if clock_ns is None else (clock_ns - self._q_stamp_ns) / 1e9
-        return max(self.joints.age_s(now_s), by_stamp_s)
+        return max(self.joints.age_s(now_s), _age_s(self._q_stamp_ns, clock_ns))
 
     def trusts_joints(self, now_s: float) -> bool:
         """The measured position may be relied on."""
@@ -294,8 +293,7 @@ class Gate:
 
     def _too_old(self, stamp_ns: int, clock_ns: int | None) -> str:
         """Why joint states of this stamp say nothing of where the arm is now, or ``""``."""
-        age_s = 0.0 if clock_ns is None else (clock_ns - stamp_ns) / 1e9
-        allowed_s = self.settings.joints_age_s
+        age_s, allowed_s = _age_s(stamp_ns, clock_ns), self.settings.joints_age_s
         return f"measured {age_s:.3f} s ago" if allowed_s and age_s > allowed_s else ""
 
     def _pass_on(self, command: Command, now_s: float, clock_ns: int | None = None) -> Decision:
@@ -352,7 +350,7 @@ class Gate:
         wrong = stamps.check(command.stamp_ns, None if self.settings.lockstep else clock_ns)
         if wrong:
             return "" if self.settings.lockstep and command.stamp_ns > 0 else wrong
-        age_s = 0.0 if clock_ns is None or self.settings.lockstep else (clock_ns - command.stamp_ns) / 1e9
+        age_s = 0.0 if self.settings.lockstep else _age_s(command.stamp_ns, clock_ns)
         if self.settings.command_age_s and age_s > self.settings.command_age_s:
             return f"its observation is {age_s:.3f} s old"
         return ""
@@ -405,3 +403,8 @@ class Gate:
             self.holds["moved by somebody"] += 1
             back = self._held = self.q
         return back
+
+
+def _age_s(stamp_ns: int, clock_ns: int | None) -> float:
+    """How long ago a stamp is [s]; 0 where there is no clock to compare it with."""
+    return 0.0 if clock_ns is None else (clock_ns - stamp_ns) / 1e9
