@@ -255,6 +255,15 @@ def test_a_figure_is_planned_seed_by_seed_with_each_sweep():
         make_plan("fig8", plan.scale, seeds=[0], recipe="trpo", sweep=sweep)
 
 
+def test_another_noise_goes_to_every_method_of_a_figure_that_does_not_vary_it():
+    scale = replace(scale_of("fig4", "small"), noise_rad=0.25)
+    plan = make_plan("fig4", scale, seeds=[0], recipe="trpo", sweep=Sweep(), only=["vd", "l2"])
+    assert [(job.method, job.noise_std_rad) for job in plan.clones] == [("vd", 0.25), ("l2", 0.25)]
+    for figure in ("fig6", "recipes", "ours"):
+        with pytest.raises(BadInput, match=f"noise_rad for {figure} is 0.25"):
+            make_plan(figure, scale, seeds=[0], recipe="trpo", sweep=Sweep())
+
+
 @pytest.mark.parametrize(("hold", "ratio"), [("epochs", 1), ("steps", 4.5)])
 def test_fewer_demonstrations_are_cloned_for_as_many_epochs_or_as_many_steps(hold, ratio):
     scale = replace(scale_of("fig5", "small"), hold=hold)

@@ -124,11 +124,14 @@ def make_plan(
         only: methods to leave it at.
 
     Raises:
-        BadInput: a figure or method that there is not, or a task of other rules than the figure's.
+        BadInput: a figure or method that there is not, a task of other rules than the figure's, or a noise for a figure
+            that says which.
     """
     contents = _contents(figure)
     if scale.task and load_task(scale.task).rules_name != contents.task:
         raise BadInput(f"task for {figure}", scale.task, f"one with the rules {contents.task}", "choose another one")
+    if scale.noise_rad is not None and (contents.ours or len({noise for _, noise in contents.data}) > 1):
+        raise BadInput(f"noise_rad for {figure}", scale.noise_rad, "none: the figure says which", "leave it out")
     for method in only or ():
         if method not in contents.methods:
             raise BadInput(f"--only for {figure}", method, "one of " + ", ".join(contents.methods), "choose among them")
@@ -199,7 +202,7 @@ def _data(contents: Contents, methods: list[str], seed: int, scale: Scale) -> li
     """Each method with each data set that it learns from."""
     task = _task(contents, scale)
     found = [
-        (method, _Data(task, seed, scale.samples * samples // FULL_SAMPLES, noise, scale.rule))
+        (method, _Data(task, seed, scale.samples * samples // FULL_SAMPLES, _noise_rad(noise, scale), scale.rule))
         for samples, noise in contents.data
         for method in methods
     ]
@@ -207,6 +210,10 @@ def _data(contents: Contents, methods: list[str], seed: int, scale: Scale) -> li
         ours = _Data(scale.task or OUR_TASK, seed, scale.samples, OUR_NOISE_RAD, OUR_RULE)
         found += [(method, ours) for method in methods if method in ("vd", UNCERTAINTY)]
     return found
+
+
+def _noise_rad(papers: float, scale: Scale) -> float:
+    return papers if scale.noise_rad is None else scale.noise_rad
 
 
 @dataclass(frozen=True)

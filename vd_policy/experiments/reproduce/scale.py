@@ -24,6 +24,8 @@ class Scale:
                                 "as many", minimum=0)  # fmt: skip
     rule: str = setting("literal", "the demonstrating expert's eq. 10; the paper's is literal",
                         choices=("literal", "clipped"))  # fmt: skip
+    noise_rad: float | None = setting(None, "noise on the expert [rad], in a figure that holds it and shows nothing of "
+                                            "ours; none: the paper's", minimum=0.0)  # fmt: skip
     hold: str = setting("epochs", "what fewer demonstrations leave as it is: the epochs of cloning, or its Adam steps",
                         choices=("epochs", "steps"))  # fmt: skip
     task: str = setting("", "a task of the figure's rules for all of it: a name in config/tasks or a YAML file; empty: "
