@@ -154,6 +154,18 @@ def test_rollouts_sent_twice_are_used_once(learning: tuple, episodes: list[Episo
     graph.wait_for(lambda: hub.value("rollouts_duplicate") >= duplicates + len(first), "the duplicates counted")
 
 
+def test_a_second_learner_beside_it_is_told(learning: tuple) -> None:
+    graph, hub, _ = learning
+
+    def message() -> str:
+        return hub.diagnostics("learner").get("message", "")
+
+    other = graph.probe.publisher(UInt8MultiArray, WEIGHTS, LATCHED, matched=0)
+    graph.wait_for(lambda: f"2 learners publish {WEIGHTS}" in message(), "the second one named")
+    graph.probe.node.destroy_publisher(other)
+    graph.wait_for(lambda: message().startswith("learning to"), "one alone to be fine")
+
+
 def test_save_writes_a_whole_run_at_once(learning: tuple, episodes: list[Episode]) -> None:
     graph, hub, out = learning
     fresh = [replace(e, source="/before saving") for e in batches(episodes)[3]]

@@ -151,7 +151,11 @@ class LearnerNode(Node):
         if not self._worker.is_alive:
             raise Finished
         self._diagnostics.values["waiting_rollouts"] = self._collector.waiting
-        if self.count_publishers(ROLLOUT):
+        learners = self.count_publishers(WEIGHTS)  # one that was killed counts until its discovery lease ends
+        if learners > 1:
+            self._diagnostics.state(WARN, f"{learners} learners publish {WEIGHTS}, and policies follow now one, now "
+                                          "another; end all but one")  # fmt: skip
+        elif self.count_publishers(ROLLOUT):
             self._diagnostics.state(OK, f"learning to {self.settings.out}")
         else:
             self._diagnostics.state(WARN, "no policy sends rollouts")
