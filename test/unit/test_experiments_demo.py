@@ -7,7 +7,7 @@ import pytest
 from vd_policy.base.errors import BadInput
 from vd_policy.base.resources import resource
 from vd_policy.cli.main import main
-from vd_policy.experiments.demo import DemoResult, load_demo
+from vd_policy.experiments.demo import Demo, DemoResult, load_demo
 from vd_policy.experiments.demo_report import verdict
 from vd_policy.experiments.evaluate import Evaluation, Played
 from vd_policy.learning.recipe import load_recipe
@@ -41,6 +41,14 @@ def test_a_demo_does_not_replace_a_file(tmp_path, capsys: pytest.CaptureFixture[
     (tmp_path / "file").write_text("mine")
     assert main(["demo", "--out", str(tmp_path / "file")]) == 2
     assert "this is a file" in capsys.readouterr().err and (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_demo_replaces_an_earlier_one_and_leaves_hidden_files_alone(tmp_path) -> None:
+    for mine in (".git/HEAD", "demonstrations/episode", ".tmp-cloned-01234567/config.yaml", "report.html"):
+        (tmp_path / mine).parent.mkdir(exist_ok=True)
+        (tmp_path / mine).write_text("mine")
+    Demo(load_demo("reach", {"out": str(tmp_path)}), lambda line: None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".git", "logs"] and (tmp_path / ".git/HEAD").is_file()
 
 
 def played(successes: int) -> Evaluation:

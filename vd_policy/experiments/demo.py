@@ -13,6 +13,7 @@ import torch
 
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.extends import load_extended
+from vd_policy.base.files import TEMPORARY_PREFIX
 from vd_policy.base.progress import ProgressBar
 from vd_policy.base.resources import named_or_path
 from vd_policy.base.seeds import MAX_SEED
@@ -225,7 +226,7 @@ class Demo:
             raise VdPolicyError(f"the {name} graph ended with exit code {code}; see {log}; its last lines: {last}")
 
     def _prepare(self) -> None:
-        """An empty `out`; an earlier demo there is replaced, anything else is not touched."""
+        """Remove an earlier demo from `out`; anything else is not touched: hidden files stay, others are refused."""
         if self.out.exists():
             if not self.out.is_dir():
                 raise BadInput("--out", str(self.out), "a new directory, or one of an earlier demo",
@@ -234,7 +235,9 @@ class Demo:
             if foreign:
                 raise BadInput("--out", str(self.out), "a new directory, or one of an earlier demo",
                                f"choose another one; this one holds {', '.join(foreign[:3])}")  # fmt: skip
-            shutil.rmtree(self.out)
+            for left in self.out.iterdir():
+                if left.name in OURS or left.name.startswith(TEMPORARY_PREFIX):
+                    shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         (self.out / "logs").mkdir(parents=True)
 
 
