@@ -180,6 +180,10 @@ def test_what_can_hold_no_run_is_refused_before_any_work_is_done(dataset, tmp_pa
         pretrain(dataset, quick(), tmp_path)
     with pytest.raises(BadInput, match="--resume"):
         pretrain(dataset, quick(), tmp_path, resume=True)
+    monkeypatch.chdir(tmp_path)
+    for here in (".", ".."):
+        with pytest.raises(BadInput, match="--out is .*; allowed: a directory by its name"):
+            pretrain(dataset, quick(), here, resume=True)
     (tmp_path / "empty").mkdir()
     check_free(tmp_path / "empty", resume=False)
 

@@ -72,6 +72,13 @@ def test_saving_again_replaces_the_whole_run(tmp_path):
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["config.yaml", "manifest.json", "run", "weights.safetensors"]
 
 
+def test_a_run_is_not_saved_in_place_of_the_present_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="run directory is '.'"):
+        save_run(".", small_policy(), config={})
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_manifest_says_what_the_policy_needs_and_where_it_came_from(tmp_path):
     parent = load_run(save_run(tmp_path / "cloned", small_policy(), config={}))
     save_run(tmp_path / "run", small_policy(), config={}, manifest_extra={"parents": {"init": parent.as_parent()}})

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from vd_policy.base.errors import BadInput, Missing
-from vd_policy.policy.checkpoint import MANIFEST, can_hold_run
+from vd_policy.policy.checkpoint import MANIFEST, NAMELESS, can_hold_run
 
 
 def check_free(out: Path, resume: bool) -> None:
     """Refuse to overwrite a run by accident, to resume what is not there, and to work for what cannot be written."""
     there = (out / MANIFEST).is_file()
+    if out.name in NAMELESS:
+        raise BadInput("--out", str(out), "a directory by its name, under which it is replaced whole",
+                       "run the command outside that directory, and name it")  # fmt: skip
     if there and not resume:
         raise BadInput("--out", str(out), "a name that is not taken", "choose another one, or pass --resume to go on")
     parent = next(p for p in out.absolute().parents if p.exists())

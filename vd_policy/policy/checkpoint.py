@@ -55,6 +55,8 @@ MAX_BYTES = {
 """Every file that a run may hold, and the largest size that is read."""
 REQUIRED = (CONFIG, WEIGHTS)
 MAX_HEADER_BYTES = 1 << 20
+NAMELESS = ("", "..")
+"""Names of paths such as ``.`` and ``..``, under which no directory can be replaced by another."""
 BLANK_DIGEST = "0" * 64
 DAMAGED = "restore it from a copy, or use another run"
 
@@ -125,6 +127,8 @@ def save_run(
 
 def can_hold_run(path: Path) -> bool:
     """Whether `save_run` would write there: a new name, an empty directory or an earlier run."""
+    if path.name in NAMELESS:
+        return False
     return not path.exists() or (path / MANIFEST).is_file() or (path.is_dir() and not any(path.iterdir()))
 
 
