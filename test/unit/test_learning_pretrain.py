@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -95,6 +96,13 @@ def test_the_figures_are_those_of_the_policy_that_was_kept(dataset, tmp_path, mo
     assert all(torch.equal(kept[name], alone[name]) for name in kept), "the policy of the first epoch"
     (row,) = Metrics(load_metrics(first)).rows
     assert figures["validation_mse"] == pytest.approx(row["eval/validation_mse"])
+
+
+def test_a_task_that_nobody_can_measure_in_is_refused_before_any_work_is_done(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("vd_policy.learning.pretrain._Pretraining.run", lambda *_: pytest.fail("it worked"))
+    monkeypatch.setattr(dataset, "shape", replace(dataset.shape, task="pick"))
+    with pytest.raises(BadInput, match="config/tasks/pick.yaml"):
+        pretrain(dataset, quick("none", select_epochs=1), tmp_path / "run")
 
 
 def test_who_stops_selecting_gets_the_last_policy(dataset, tmp_path):

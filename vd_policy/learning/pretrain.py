@@ -30,6 +30,7 @@ from vd_policy.policy.gaussian import GaussianPolicy, PolicySettings, new_policy
 from vd_policy.policy.observation import ObservationSpec
 from vd_policy.policy.prune import threshold_masks
 from vd_policy.sim.env import ArmEnv
+from vd_policy.sim.tasks import load_task
 
 JOINT_SCALE_FLOOR_RAD = 0.1
 DEPTH_SAMPLE = 200
@@ -120,6 +121,7 @@ class _Pretraining:
             allowed = f"0 for a task file of your own, {shape.task} with {shape.task_changes}"
             raise BadInput("select_epochs", self.settings.select_epochs, allowed,
                            "measure with `vd_policy evaluate RUN --task FILE`")  # fmt: skip
+        load_task(shape.task)
 
     def begun_with(self) -> dict[str, Any]:
         """Data and settings, as a resumed training must find them again."""
