@@ -87,6 +87,12 @@ def test_prune_replaces_no_directory_and_names_what_is_wrong(cloned, dense, tmp_
     load_run(cloned)
 
 
+def test_a_place_that_is_taken_is_named_before_any_bags_are_read(cloned, tmp_path, capsys):
+    bags = tmp_path / "not_there"
+    for words in (("prune", cloned, "--explore-on", bags), ("pretrain", bags)):
+        assert refusal(capsys, *words, "--out", cloned).startswith(f"vd_policy {words[0]}: --out is")
+
+
 def test_export_writes_a_file_that_was_compared_and_refuses_an_unpruned_policy(cloned, dense, tmp_path, capsys):
     pytest.importorskip("onnxruntime")
     figures = figures_of(tmp_path, "export", dense, "--onnx", tmp_path / "policy.onnx")

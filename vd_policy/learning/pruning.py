@@ -49,8 +49,7 @@ def prune_run(
     Raises:
         BadInput: a threshold or `explore_on` for a run without dropout rates, or `out` holds something.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput("--out", str(out), "a directory that does not exist yet", "choose a new name")
+    check_new(out)
     if density is not None:
         policy, report = prune_by_magnitude(source.policy, density)
         said: dict[str, Any] = {"density": density}
@@ -70,6 +69,12 @@ def prune_run(
         extra["seeds"] = {**extra.get("seeds", {}), "prune": seed}
     save_run(out, policy, config={**source.config, "prune": said}, manifest_extra=extra)
     return report
+
+
+def check_new(out: Path) -> None:
+    """Refuse a place for a pruned run that holds something already: `BadInput`."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInput("--out", str(out), "a directory that does not exist yet", "choose a new name")
 
 
 def uncertain(policy: GaussianPolicy, source: Run, dataset: Dataset, *, seed: int) -> GaussianPolicy:

@@ -37,9 +37,11 @@ def run(args: argparse.Namespace) -> Result:
     from vd_policy.base.progress import ProgressBar
     from vd_policy.demos.dataset import Dataset
     from vd_policy.learning.pretrain import pretrain
+    from vd_policy.learning.resume import check_free
 
     torch.set_num_threads(1)
     settings = _settings(args)
+    check_free(args.out, args.resume)  # before the bags are read, which may take minutes
     with ProgressBar("bag", title="reading") as bar:
         dataset = Dataset(args.dir, args.arrays, progress=bar.reach)
     with ProgressBar("step", title="cloning") as bar:

@@ -43,13 +43,14 @@ def run(args: argparse.Namespace) -> Result:
 
     from vd_policy.demos.dataset import Dataset
     from vd_policy.experiments.timed_networks import as_dense, forward_ms
-    from vd_policy.learning.pruning import prune_run
+    from vd_policy.learning.pruning import check_new, prune_run
     from vd_policy.policy.checkpoint import load_run
 
     if args.arrays is not None and args.explore_on is None:
         raise BadInput("--arrays", str(args.arrays), "with --explore-on, whose demonstrations they are",
                        "give both, or leave it out")  # fmt: skip
     torch.set_num_threads(1)
+    check_new(args.out)  # before the bags of --explore-on are read
     source = load_run(args.run)
     density = args.density if args.like is None else _densities(args.like)
     how = None if args.like is None else {"like": args.like.name}
