@@ -13,6 +13,7 @@ import scipy.stats
 from vd_policy.base.errors import BadInput
 from vd_policy.cli.main import main
 from vd_policy.experiments.evaluate import Evaluation, Played, Request, carry_out, evaluate
+from vd_policy.experiments.film import SEAM, frame
 from vd_policy.experiments.interval import wilson
 from vd_policy.experiments.subject import open_subject
 from vd_policy.policy.checkpoint import save_run
@@ -148,6 +149,14 @@ def test_a_damaged_run_is_refused_by_its_file(policy, tmp_path):
     weights.write_bytes(data)
     with pytest.raises(BadInput, match=r"weights\.safetensors"):
         open_subject(str(run), 0)
+
+
+def test_a_clip_shows_what_the_camera_sees_in_its_own_proportions():
+    obs = {"rgb": np.zeros((72, 128, 3), np.uint8), "depth": np.zeros((72, 128), np.uint16)}
+    obs["rgb"][:, 64:] = 255
+    shown = frame(np.zeros((360, 480, 3), np.uint8), obs, None)
+    assert shown.shape == (360 + SEAM, 480 + 2 * 640, 3)
+    assert not shown[:, : 480 + 320].any() and (shown[:360, 480 + 320 : 480 + 640] == 255).all()
 
 
 def test_the_clip_shows_the_evaluated_episodes_and_the_map_is_drawn(tmp_path, capsys):

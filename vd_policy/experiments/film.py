@@ -60,24 +60,29 @@ def frame(picture: np.ndarray, obs: Obs, success: bool | None) -> np.ndarray:
     seen = depth[depth > 0]
     near, far = (seen.min(), max(seen.max(), seen.min() + 1)) if seen.size else (0.0, 1.0)
     grey = np.where(depth > 0, 255 - 225 * (depth - near) / (far - near), 0).astype(np.uint8)
-    views = [picture, _square(obs["rgb"]), _square(np.repeat(grey[..., None], 3, axis=2))]
+    views = [picture, _enlarged(obs["rgb"]), _enlarged(np.repeat(grey[..., None], 3, axis=2))]
     strip = np.concatenate(views, axis=1)
     colour = (0, 0, 0) if success is None else SUCCESS_RGB if success else OTHER_RGB
     seam = np.broadcast_to(np.array(colour, np.uint8), (SEAM, strip.shape[1], 3))
     return np.ascontiguousarray(np.concatenate([strip, seam]))
 
 
-def _square(image: np.ndarray) -> np.ndarray:
+def _enlarged(image: np.ndarray) -> np.ndarray:
     """Scaled to the height of the scene by repeating pixels, so that the real resolution shows."""
-    rows = np.arange(pictures.HEIGHT) * image.shape[0] // pictures.HEIGHT
-    columns = np.arange(pictures.HEIGHT) * image.shape[1] // pictures.HEIGHT
-    return image[rows][:, columns]
+    height, width = image.shape[:2]
+    shown = _width(height, width)
+    return image[np.arange(pictures.HEIGHT) * height // pictures.HEIGHT][:, np.arange(shown) * width // shown]
+
+
+def _width(height: int, width: int) -> int:
+    """Columns of an image of this size [px] when it is as high as the scene."""
+    return max(1, round(pictures.HEIGHT * width / height))
 
 
 def film(request: Request, episodes: int, path: Path) -> None:
     """Play the first starts again, to the bit, and write them as MP4 (H.264)."""
     env, actor = request.open(render_mode="rgb_array")
-    size = (pictures.WIDTH + 2 * pictures.HEIGHT, pictures.HEIGHT + SEAM)
+    size = (pictures.WIDTH + 2 * _width(env.camera.height, env.camera.width), pictures.HEIGHT + SEAM)
     try:
         with tempfile.TemporaryDirectory() as folder:
             clip = Path(folder) / "clip.mp4"
