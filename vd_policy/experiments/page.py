@@ -27,9 +27,6 @@ class Page:
     def text(self, text: str) -> None:
         self._parts.append({"kind": "text", "text": text})
 
-    def code(self, text: str) -> None:
-        self._parts.append({"kind": "code", "text": text})
-
     def verdict(self, text: str, good: bool) -> None:
         """A sentence that stands out: what was claimed and whether it held."""
         self._parts.append({"kind": "verdict", "text": text, "good": good})

@@ -14,7 +14,7 @@ from vd_policy.nodes.ros import advertise, steady_timer
 
 _NUMBER = re.compile(r"(?<=\s)\d+(\.\d+)?(?=%?\s)")
 """A word that is a number; those in names stay."""
-OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
 class Diagnostics:
