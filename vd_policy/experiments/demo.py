@@ -37,7 +37,7 @@ OURS = ("demonstrations", "cloned", "cloned.events", "pruned", "deployed", "impr
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """How much of everything. ``config/demos/<task>.yaml`` has what suits a task, see `load_demo`."""
+    """How much of everything. A file in ``config/demos`` has what suits a task and says which, see `load_demo`."""
 
     task: str = setting("reach", "task: a name in config/tasks, or a YAML file")
     goal: str = setting("reach the cup", "what the arm is to do, in words, for the report")
@@ -56,9 +56,9 @@ class DemoSettings:
     seed: int = setting(0, "fixes every random choice outside the graph", minimum=0, maximum=MAX_SEED)
 
 
-def load_demo(task: str, changes: Mapping[str, Any]) -> DemoSettings:
-    """The settings of ``config/demos/<task>.yaml``, or of a YAML file by path, with some replaced."""
-    path = named_or_path("demos", task)
+def load_demo(name_or_path: str, changes: Mapping[str, Any]) -> DemoSettings:
+    """The settings of ``config/demos/<name>.yaml``, or of a YAML file by path, with some replaced."""
+    path = named_or_path("demos", name_or_path)
     return build(DemoSettings, {**load_extended("demos", path), **changes}, str(path))
 
 

@@ -2,7 +2,8 @@
 
 Ends with a table (success before and after, the expert's, network size and latency before and after pruning) and with
 report.html in the output directory. Exit code 1, and the table says so, when the final policy does not succeed clearly
-more often than an untrained one (their 95 % intervals overlap). What is not given is as config/demos/TASK.yaml says.
+more often than an untrained one (their 95 % intervals overlap). What is not given is as config/demos/TASK.yaml says;
+the demo reach takes the task reach_free.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from vd_policy.cli.result import Result
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", default="reach", help="a name in config/demos, or a YAML file (reach)")
+    parser.add_argument("--task", default="reach", help="a demo: a name in config/demos, or a YAML file (reach)")
     parser.add_argument("--out", type=path, default="demo", metavar="DIR", help="everything is written there (demo)")
     parser.add_argument("--image-size", type=whole(16, 512), metavar="PX", help="rows of the images")
     parser.add_argument("--samples", type=whole(50), metavar="N", help="demonstrated state-label pairs")
