@@ -18,8 +18,9 @@ from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
 from vd_policy.demos.demonstrate import cuts, demonstrate
 from vd_policy.demos.demonstrator import CUT, DemonstrationSettings, Demonstrator, make_env
-from vd_policy.demos.destination import SETTINGS_FILE, check_mixes, remove_beyond
+from vd_policy.demos.destination import RUN_MANIFEST, SETTINGS_FILE, check_mixes, remove_beyond
 from vd_policy.demos.episode_report import EpisodeReport, Tally, recorded
+from vd_policy.demos.foreign import MAP_FILE
 from vd_policy.demos.info import EpisodeInfo
 from vd_policy.demos.reader import custom_data
 from vd_policy.demos.recording import read_recording
@@ -288,16 +289,21 @@ def test_short_episodes_among_others_are_no_reason_to_give_up(tmp_path, monkeypa
     assert [report.steps for report in demonstrate(SETTINGS, 9, tmp_path / "out")] == [1, 3, 0, 4, 1, 2]
 
 
-@pytest.mark.parametrize("existing", ["refuse", "append", "resume", "overwrite"])
-def test_nothing_is_recorded_into_the_directory_of_a_run(tmp_path, existing):
+def test_the_file_that_a_run_is_told_by_is_that_of_checkpoints():
     from vd_policy.policy.checkpoint import MANIFEST
 
-    (tmp_path / MANIFEST).write_text("{}")
-    with pytest.raises(BadInput, match=f"--out is .*{MANIFEST}, which a run has"):
+    assert RUN_MANIFEST == MANIFEST
+
+
+@pytest.mark.parametrize("existing", ["refuse", "append", "resume", "overwrite"])
+@pytest.mark.parametrize(("file", "owner"), [(RUN_MANIFEST, "a run has"), (MAP_FILE, "another robot's bags have")])
+def test_nothing_is_recorded_into_a_run_or_beside_another_robots_bags(tmp_path, existing, file, owner):
+    (tmp_path / file).write_text("{}")
+    with pytest.raises(BadInput, match=f"--out is .*{file}, which {owner}"):
         demonstrate(SETTINGS, 4, tmp_path, existing=existing)
     with pytest.raises(BadInput, match="--out"):
         check_mixes(tmp_path, load_task("reach"), "j2n6s300", (16, 20))
-    assert list(content(tmp_path)) == [MANIFEST]
+    assert list(content(tmp_path)) == [file]
 
 
 def test_contact_may_end_a_demonstration_or_not(tmp_path):

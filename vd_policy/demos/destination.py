@@ -19,6 +19,7 @@ from vd_policy.base.files import DirectoryInUse, lock_directory, storage_errors,
 from vd_policy.base.settings import as_dict
 from vd_policy.demos.demonstrator import DemonstrationSettings
 from vd_policy.demos.episode_report import recorded
+from vd_policy.demos.foreign import MAP_FILE
 from vd_policy.demos.reader import UnusableEpisode
 from vd_policy.demos.recording import Recording, read_recording
 from vd_policy.demos.storage import episode_paths, next_index, unfinished_paths
@@ -43,13 +44,14 @@ def destination(out: Path, settings: DemonstrationSettings, samples: int, seed: 
             last, or ``overwrite``.
 
     Raises:
-        BadInput: `out` is no directory, is a run, is being recorded in, or holds what `existing` does not allow.
+        BadInput: `out` is no directory, is a run, holds another robot's bags, is being recorded in, or holds what
+            `existing` does not allow.
     """
     if existing not in EXISTING:
         raise BadInput("existing", existing, "one of " + ", ".join(EXISTING), "choose one of them")
     if out.exists() and not out.is_dir():
         raise BadInput("--out", str(out), "a directory", "choose another one")
-    _check_no_run(out)
+    _check_fit(out)
     with storage_errors("recording", out):
         out.mkdir(parents=True, exist_ok=True)
     try:
@@ -73,9 +75,10 @@ def check_mixes(out: Path, task: TaskSettings, robot: str, image_size: tuple[int
         task, robot, image_size: the task, the robot's name, and rows and columns of what will be recorded.
 
     Raises:
-        BadInput: it is a run, or its first whole episode is of another task or robot, or has images of another size.
+        BadInput: it is a run, holds another robot's bags, or its first whole episode is of another task or robot, or
+            has images of another size.
     """
-    _check_no_run(out)
+    _check_fit(out)
     recording = _first_whole(out)
     if recording is None:
         return
@@ -91,10 +94,11 @@ def check_mixes(out: Path, task: TaskSettings, robot: str, image_size: tuple[int
             raise BadInput(what, value, f"{there[what]}, as {out} holds", "record in another directory")
 
 
-def _check_no_run(out: Path) -> None:
-    """A policy whose directory holds anything else can no longer be loaded."""
-    if (out / RUN_MANIFEST).exists():
-        raise BadInput("--out", str(out), f"one without {RUN_MANIFEST}, which a run has", "choose another one")
+def _check_fit(out: Path) -> None:
+    """Refuse a run, which can no longer be loaded once it holds anything else, and bags that are read through a map."""
+    for name, owner in ((RUN_MANIFEST, "a run has"), (MAP_FILE, "another robot's bags have")):
+        if (out / name).exists():
+            raise BadInput("--out", str(out), f"one without {name}, which {owner}", "choose another one")
 
 
 def _first_whole(out: Path) -> Recording | None:
