@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.settings import as_dict
 from vd_policy.experiments.bench_policy import bench_policy
 from vd_policy.experiments.bench_trpo import bench_trpo
-from vd_policy.experiments.timed_networks import bench_spec
+from vd_policy.experiments.timed_networks import UNITS_LEFT, bench_spec, unit_masks, widened
 from vd_policy.policy.checkpoint import save_run
 from vd_policy.policy.cost import flops
+from vd_policy.policy.export import random_observation
 from vd_policy.policy.gaussian import PolicySettings, new_policy
 from vd_policy.policy.network import NetworkSettings
+from vd_policy.policy.prune import masked, prune
 from vd_policy.sim.env import ArmEnv
 
 
@@ -45,6 +48,20 @@ def test_a_run_is_timed_beside_the_dense_network_that_it_was_cloned_as(tmp_path)
     cloned = new_policy(policy.spec, PolicySettings(mean=NetworkSettings(conv_channels=(4, 6, 8))), seed=0)
     assert figures["flops_dense"] == flops(cloned.mean.shape, policy.spec) > figures["flops_pruned"]
     assert "forward_torch_masked_ms" not in figures and figures["forward_onnx_speedup"] > 0.0
+
+
+@pytest.mark.parametrize("sigma", [None, NetworkSettings(conv_channels=(3,))])
+def test_the_dense_network_beside_a_run_decides_as_it_does(sigma):
+    spec = bench_spec(32, 32)
+    full = new_policy(spec, PolicySettings(sigma=sigma), seed=0)
+    pruned = prune(masked(full, unit_masks(full, UNITS_LEFT, seed=0)))[0]
+    with torch.no_grad():
+        pruned.sigma.head.weight.normal_()
+    wide = widened(pruned, full.settings.mean)
+    obs = random_observation(spec, 4, seed=1)
+    assert flops(wide.mean.shape, spec) == flops(full.mean.shape, spec) > 2 * flops(pruned.mean.shape, spec)
+    for ours, theirs in zip(pruned(obs), wide(obs)):
+        assert torch.allclose(ours, theirs, atol=1e-5) and float(ours.std()) > 0.0
 
 
 def test_a_run_that_was_never_cloned_is_not_compared(tmp_path):
