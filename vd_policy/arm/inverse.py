@@ -37,6 +37,8 @@ class InverseSettings:
 class DownwardSolver:
     """Configurations that put the end effector on a point with its approach axis (+z) straight down; yaw is free.
 
+    What `nearest` begins with such a one may give up the axis, too.
+
     Args:
         spec: the robot, for its limits and home.
         settings: effort and tolerances.

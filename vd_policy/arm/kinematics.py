@@ -54,6 +54,8 @@ class Kinematics:
     ) -> np.ndarray:
         """The goal set G of eq. 9: distinct configurations over a point, approach axis down, yaw free.
 
+        A task that takes the nearest of all goals looks for it from these.
+
         Args:
             point_m: where the end effector shall be, base frame [m], (3,).
             collides: names what a configuration (J,) touches, or returns None.

@@ -22,7 +22,7 @@ TITLES = {
     "random": "no pre-training",
 }
 
-Key = tuple[str, int, float, str, str]
+Key = tuple[str, int, float, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Arm:
 
     @property
     def key(self) -> Key:
-        """What a figure tells apart: method, demonstrations, noise, expert's rule, recipe; a sweep shares one."""
+        """What a figure tells apart: method, demonstrations, noise, expert's rule, task, recipe; a sweep shares one."""
         clone = self.job.clone
-        return self.job.method, clone.samples, clone.noise_std_rad, clone.rule, self.job.recipe
+        return self.job.method, clone.samples, clone.noise_std_rad, clone.rule, clone.task, self.job.recipe
 
     def by_seed(self, measure: Callable[[Curve], float | None]) -> dict[int, float | None]:
         """A number of each seed's curve."""
