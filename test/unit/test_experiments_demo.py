@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.resources import resource
 from vd_policy.cli.main import main
-from vd_policy.experiments.demo import Demo, DemoResult, load_demo
+from vd_policy.experiments.demo import MARKER, Demo, DemoResult, load_demo
 from vd_policy.experiments.demo_report import verdict
 from vd_policy.experiments.evaluate import Evaluation, Played
 from vd_policy.learning.recipe import load_recipe
@@ -43,12 +45,39 @@ def test_a_demo_does_not_replace_a_file(tmp_path, capsys: pytest.CaptureFixture[
     assert "this is a file" in capsys.readouterr().err and (tmp_path / "file").read_text() == "mine"
 
 
+def prepared(out: Path) -> None:
+    Demo(load_demo("reach", {"out": str(out)}), lambda line: None)
+
+
+def held(out: Path, *files: str) -> None:
+    for name in files:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("mine")
+
+
 def test_a_demo_replaces_an_earlier_one_and_leaves_hidden_files_alone(tmp_path) -> None:
-    for mine in (".git/HEAD", "demonstrations/episode", ".tmp-cloned-01234567/config.yaml", "report.html"):
-        (tmp_path / mine).parent.mkdir(exist_ok=True)
-        (tmp_path / mine).write_text("mine")
-    Demo(load_demo("reach", {"out": str(tmp_path)}), lambda line: None)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".git", "logs"] and (tmp_path / ".git/HEAD").is_file()
+    held(tmp_path, ".git/HEAD")
+    for _ in range(2):
+        prepared(tmp_path)
+        assert sorted(p.name for p in tmp_path.iterdir()) == [".git", MARKER, "logs"]
+        held(tmp_path, "demonstrations/episode", ".tmp-cloned-01234567/config.yaml", "report.html", "logs/train.log")
+    assert (tmp_path / ".git/HEAD").is_file()
+
+
+@pytest.mark.parametrize("mine", ["cloned", "pruned", "logs", "demonstrations"])
+def test_a_demo_leaves_a_directory_alone_that_no_demo_made_whatever_its_names(tmp_path, mine: str) -> None:
+    held(tmp_path, f"{mine}/work", ".tmp-mine")
+    with pytest.raises(BadInput, match=f"this one holds {mine} without the {MARKER} of a demo"):
+        prepared(tmp_path)
+    assert (tmp_path / mine / "work").read_text() == "mine" and sorted(tmp_path.iterdir())[0].name == ".tmp-mine"
+
+
+def test_a_demo_does_not_replace_an_earlier_one_beside_which_somebody_else_writes(tmp_path) -> None:
+    prepared(tmp_path)
+    held(tmp_path, "notes.txt", "cloned/config.yaml")
+    with pytest.raises(BadInput, match="holds notes.txt"):
+        prepared(tmp_path)
+    assert (tmp_path / "cloned/config.yaml").is_file()
 
 
 def played(successes: int) -> Evaluation:

@@ -13,7 +13,7 @@ import torch
 
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.extends import load_extended
-from vd_policy.base.files import TEMPORARY_PREFIX
+from vd_policy.base.files import TEMPORARY_PREFIX, storage_errors, write_bytes
 from vd_policy.base.progress import ProgressBar
 from vd_policy.base.resources import named_or_path
 from vd_policy.base.seeds import MAX_SEED
@@ -33,6 +33,8 @@ from vd_policy.policy.checkpoint import load_metrics, load_run
 OURS = ("demonstrations", "cloned", "cloned.events", "pruned", "deployed", "improved", "improved.events", "logs",
         "report.html", "clip.mp4")  # fmt: skip
 """What a demo leaves in its directory, and may replace there."""
+MARKER = ".vd_policy-demo"
+"""Tells a demo's directory: others may hold a user's own runs under the same names, and are never emptied."""
 
 
 @dataclass(frozen=True)
@@ -228,17 +230,27 @@ class Demo:
     def _prepare(self) -> None:
         """Remove an earlier demo from `out`; anything else is not touched: hidden files stay, others are refused."""
         if self.out.exists():
-            if not self.out.is_dir():
-                raise BadInput("--out", str(self.out), "a new directory, or one of an earlier demo",
-                               "choose another one; this is a file")  # fmt: skip
-            foreign = sorted(p.name for p in self.out.iterdir() if p.name not in OURS and not p.name.startswith("."))
-            if foreign:
-                raise BadInput("--out", str(self.out), "a new directory, or one of an earlier demo",
-                               f"choose another one; this one holds {', '.join(foreign[:3])}")  # fmt: skip
+            self._check_replaceable()
+        if (self.out / MARKER).is_file():
             for left in self.out.iterdir():
                 if left.name in OURS or left.name.startswith(TEMPORARY_PREFIX):
                     shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
-        (self.out / "logs").mkdir(parents=True)
+        with storage_errors("demo", self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
+        write_bytes(self.out / MARKER, b"Of vd_policy demo: the next one in this directory replaces this one.\n")
+        (self.out / "logs").mkdir()
+
+    def _check_replaceable(self) -> None:
+        """Refuse a file, a directory that no demo has marked, and one that somebody else writes in, too."""
+        allowed = "a new directory, or one of an earlier demo"
+        if not self.out.is_dir():
+            raise BadInput("--out", str(self.out), allowed, "choose another one; this is a file")
+        shown = sorted(p.name for p in self.out.iterdir() if not p.name.startswith("."))
+        if foreign := [name for name in shown if name not in OURS]:
+            raise BadInput("--out", str(self.out), allowed, f"choose another one; this one holds {_some(foreign)}")
+        if shown and not (self.out / MARKER).is_file():
+            raise BadInput("--out", str(self.out), allowed, f"choose another one, or remove it; this one holds "
+                           f"{_some(shown)} without the {MARKER} of a demo")  # fmt: skip
 
 
 class _LineCounter:
@@ -249,6 +261,10 @@ class _LineCounter:
 
     def __call__(self, _node: str, line: str) -> None:
         self.count += self._mark in line
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3])
 
 
 def _summary(directory: Path) -> dict[str, Any]:
