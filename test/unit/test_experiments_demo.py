@@ -10,7 +10,7 @@ from vd_policy.base.errors import BadInput
 from vd_policy.base.resources import resource
 from vd_policy.cli.main import main
 from vd_policy.experiments.demo import MARKER, Demo, DemoResult, load_demo
-from vd_policy.experiments.demo_report import verdict
+from vd_policy.experiments.demo_report import NAMES, rows, verdict
 from vd_policy.experiments.evaluate import Evaluation, Played
 from vd_policy.learning.recipe import load_recipe
 from vd_policy.sim.tasks import load_task
@@ -78,6 +78,12 @@ def test_a_demo_does_not_replace_an_earlier_one_beside_which_somebody_else_write
     with pytest.raises(BadInput, match="holds notes.txt"):
         prepared(tmp_path)
     assert (tmp_path / "cloned/config.yaml").is_file()
+
+
+def test_the_report_says_whose_expert_it_compares_with() -> None:
+    result = DemoResult(load_demo("reach", {}))
+    result.evaluations = dict.fromkeys(NAMES, played(3))
+    assert rows(result)[-1][0] == "expert of reach_free (eq. 10, clipped)"
 
 
 def played(successes: int) -> Evaluation:

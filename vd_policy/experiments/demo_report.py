@@ -39,7 +39,7 @@ NAMES = {
     "cloned sampled": "cloned with VD and pruned, sampled",
     "improved": "after TRPO on the graph, mean",
     "improved sampled": "after TRPO on the graph, sampled",
-    "expert": "expert (eq. 10, clipped)",
+    "expert": "expert of {task} (eq. 10, clipped)",
 }
 COLUMNS = ("policy", "success", "95 % interval", "per 200 steps", "mean length")
 
@@ -63,11 +63,11 @@ def improvement(result: DemoResult) -> str:
 def rows(result: DemoResult) -> list[list[str]]:
     """One row a policy, under `COLUMNS`."""
     table = []
-    for name, title in NAMES.items():
+    for name in NAMES:
         e = result.evaluations[name]
         low, high = e.interval_95
-        table.append([title, f"{e.success_rate:.2f}", f"{low:.2f} to {high:.2f}", f"{e.successes_per_200_steps:.1f}",
-                      f"{np.mean([p.steps for p in e.played]):.1f}"])  # fmt: skip
+        table.append([_title(name, result), f"{e.success_rate:.2f}", f"{low:.2f} to {high:.2f}",
+                      f"{e.successes_per_200_steps:.1f}", f"{np.mean([p.steps for p in e.played]):.1f}"])  # fmt: skip
     return table
 
 
@@ -171,7 +171,7 @@ def _add_learning(page: Page, result: DemoResult) -> None:
     _curve(axes[0], cloning, "train/clone/nll", "Adam step", "negative log-likelihood", "Cloning with VD")
     _curve(axes[1], rl, "rollout/successes_per_200_steps", "environment step", "successes per 200 steps",
            "TRPO on the policy node's rollouts", WINDOW)  # fmt: skip
-    _levels(axes[1], result.evaluations)
+    _levels(axes[1], result)
     page.figure(figure, CURVES)
     plt.close(figure)
 
@@ -187,12 +187,16 @@ def _curve(axis: Any, table: list[dict[str, float]], name: str, x: str, y: str, 
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _levels(axis: Any, evaluations: dict[str, Evaluation]) -> None:
+def _levels(axis: Any, result: DemoResult) -> None:
     for name, color in (("expert", "#1a7f4b"), ("improved sampled", "#b3261e"), ("cloned sampled", "#8a6d00")):
-        level = evaluations[name].successes_per_200_steps
-        axis.axhline(level, color=color, linestyle="--", linewidth=1.2, label=f"{NAMES[name]}: {level:.1f}")
+        level = result.evaluations[name].successes_per_200_steps
+        axis.axhline(level, color=color, linestyle="--", linewidth=1.2, label=f"{_title(name, result)}: {level:.1f}")
     axis.set_ylim(bottom=0)
     axis.legend(loc="lower right", fontsize=8, frameon=False)
+
+
+def _title(name: str, result: DemoResult) -> str:
+    return NAMES[name].format(task=result.settings.task)
 
 
 def _rate(evaluation: Evaluation) -> str:
