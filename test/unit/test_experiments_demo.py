@@ -9,6 +9,7 @@ import pytest
 from vd_policy.base.errors import BadInput
 from vd_policy.base.resources import resource
 from vd_policy.cli.main import main
+from vd_policy.experiments import demo
 from vd_policy.experiments.demo import MARKER, Demo, DemoResult, load_demo
 from vd_policy.experiments.demo_report import NAMES, rows, verdict
 from vd_policy.experiments.evaluate import Evaluation, Played
@@ -29,6 +30,16 @@ def test_both_tasks_have_a_demo_and_what_is_asked_for_counts_more_than_its_file(
     assert {"reach", "grasp"} <= set(TASKS)
     assert load_demo("grasp", {"samples": 77}).samples == 77
     assert load_demo("grasp", {}).noise < 0.1 < load_demo("reach", {}).noise
+
+
+def test_a_demo_is_known_by_its_task_too_and_first_by_its_name(tmp_path: Path, monkeypatch) -> None:
+    assert load_demo("reach_free", {}) == load_demo("reach", {})
+    for name, task in (("reach", "reach_free"), ("juggle", "reach"), ("walk", "swim"), ("run", "swim")):
+        (tmp_path / f"{name}.yaml").write_text(f"task: {task}\n")
+    monkeypatch.setattr(demo, "resource", lambda *_: tmp_path)
+    assert load_demo("reach", {}).task == "reach_free"
+    with pytest.raises(BadInput, match="swim"):
+        load_demo("swim", {})
 
 
 def test_an_unknown_demo_and_a_wrong_setting_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

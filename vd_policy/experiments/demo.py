@@ -15,7 +15,7 @@ from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.base.extends import load_extended
 from vd_policy.base.files import TEMPORARY_PREFIX, storage_errors, write_bytes
 from vd_policy.base.progress import ProgressBar
-from vd_policy.base.resources import named_or_path
+from vd_policy.base.resources import named_or_path, resource
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import build, setting
 from vd_policy.demos.dataset import Dataset
@@ -59,9 +59,16 @@ class DemoSettings:
 
 
 def load_demo(name_or_path: str, changes: Mapping[str, Any]) -> DemoSettings:
-    """The settings of ``config/demos/<name>.yaml``, or of a YAML file by path, with some replaced."""
-    path = named_or_path("demos", name_or_path)
+    """The settings of ``config/demos/<name>.yaml``, of a task's only demo, or of a YAML file, with some replaced."""
+    path = _only_demo_of(name_or_path) or named_or_path("demos", name_or_path)
     return build(DemoSettings, {**load_extended("demos", path), **changes}, str(path))
+
+
+def _only_demo_of(task: str) -> Path | None:
+    """The only demo that takes the task; None where there is another number of them, or a demo of that very name."""
+    demos = sorted(resource("config", "demos").glob("*.yaml"))
+    takers = [demo for demo in demos if load_extended("demos", demo).get("task") == task]
+    return takers[0] if len(takers) == 1 and task not in [demo.stem for demo in demos] else None
 
 
 @dataclass

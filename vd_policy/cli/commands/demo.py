@@ -17,7 +17,8 @@ from vd_policy.cli.result import Result
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", default="reach", help="a demo: a name in config/demos, or a YAML file (reach)")
+    parser.add_argument("--task", default="reach",
+                        help="a demo: a name in config/demos, the task of only one, or a file (reach)")  # fmt: skip
     parser.add_argument("--out", type=path, default="demo", metavar="DIR", help="everything is written there (demo)")
     parser.add_argument("--image-size", type=whole(16, 512), metavar="PX", help="rows of the images")
     parser.add_argument("--samples", type=whole(50), metavar="N", help="demonstrated state-label pairs")
