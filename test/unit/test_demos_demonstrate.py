@@ -321,7 +321,8 @@ def test_the_command_says_what_it_made(tmp_path, capsys):
     assert (result["command"], result["seed"], result["samples"]) == ("demonstrate", 4, 6)
     assert result["episodes"] == len(bag_paths(tmp_path / "demos"))
     capsys.readouterr()
-    for wrong, named in (([], "--append, --resume or --overwrite"), (["--graph", "--resume"], "leave out --resume")):
+    for wrong, named in (([], "--append, --resume or --overwrite"), (["--graph", "--resume"], "leave out --resume"),
+                         (["--graph", "--workers", "3"], "leave out --workers or --graph")):  # fmt: skip
         assert main([*words, *wrong]) == 2
         said = capsys.readouterr().err
         assert named in said and said.count("\n") == 1

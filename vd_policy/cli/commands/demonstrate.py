@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from vd_policy.demos.demonstrator import DemonstrationSettings
     from vd_policy.demos.episode_report import DemonstrationSummary
 
+WORKERS = 2
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=path, required=True, metavar="DIR", help="directory for the episode bags")
@@ -40,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help="rows of the images; columns by the task's camera (actor's; task's)")  # fmt: skip
     parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
                         help="how the arm moves: through poses, or at the real speed limits (kinematic)")  # fmt: skip
-    parser.add_argument("--workers", type=whole(1, 256), default=2, metavar="K", help="processes (2)")
+    parser.add_argument("--workers", type=whole(1, 256), default=WORKERS, metavar="K", help="processes (2)")
     parser.add_argument("--graph", action="store_true", help="through the ROS graph: sim, expert, safety, recorder")
     there = parser.add_mutually_exclusive_group()
     there.add_argument("--append", action="store_true", help="add as many pairs again to what DIR holds")
@@ -103,7 +105,8 @@ def _through_the_graph(
     from vd_policy.graph.watch import watching
 
     in_process = {"--resume": args.resume, "--actor": bool(args.actor), "--motion": args.motion != "kinematic",
-                  "--end-on-contact": args.end_on_contact is not None}  # fmt: skip
+                  "--end-on-contact": args.end_on_contact is not None,
+                  "--workers": args.workers != WORKERS}  # fmt: skip
     for option, given in in_process.items():
         if given:
             raise BadInput(f"{option} with --graph", True, "in-process only", f"leave out {option} or --graph")
