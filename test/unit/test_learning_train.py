@@ -213,8 +213,10 @@ def test_training_explores_anew_from_the_standard_deviation_asked_for(tmp_path, 
     _, std = improved(random_observation(improved.spec, 3, seed=0))
     assert torch.allclose(std, torch.tensor(0.03), rtol=1e-2)
     capsys.readouterr()
-    assert main([*improve, "--initial-std", "20"]) == 2
-    assert "--initial-std" in capsys.readouterr().err
+    for beyond, bounds in (("20", "at most 10"), ("1e-5", "0.001 to 2"), ("3", "0.001 to 2")):
+        assert main([*improve, "--initial-std", beyond]) == 2
+        said = capsys.readouterr().err
+        assert "--initial-std" in said and bounds in said and said.count("\n") == 1
     assert main([*improve, "--resume", "--initial-std", "0.05"]) == 2
     assert "initial_std" in capsys.readouterr().err
     assert main([*improve, "--resume", "--allow-changed", "--initial-std", "0.05"]) == 2

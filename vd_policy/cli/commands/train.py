@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from vd_policy.base.errors import BadInput
 from vd_policy.cli.arguments import number, path, whole
 from vd_policy.cli.result import Result
 
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> Result:
     recipe = load_recipe(args.recipe, parse_changes(args.set))
     policy, extra = _without_dropout(start)
     if args.initial_std is not None:
+        _check_std(args, start)
         policy = exploring(policy, args.initial_std)
     learner = build_learner(recipe, policy, seed=args.seed, version=start.manifest["weight_version"] + 1)
     begun_with = {"method": recipe.method, "settings": recipe.settings, "seed": args.seed, "motion": args.motion,
@@ -70,6 +72,13 @@ def run(args: argparse.Namespace) -> Result:
             progress=lambda done, row: bar.reach(done, success=f"{row['rollout/success_rate']:.2f}"),
         )  # fmt: skip
     return Result(ok=True, figures={"run": args.out, "recipe": args.recipe, **figures}, text=_table(args, figures))
+
+
+def _check_std(args: argparse.Namespace, start: Run) -> None:
+    low, high = start.policy.settings.min_std, start.policy.settings.max_std
+    if not low <= args.initial_std <= high:
+        raise BadInput("--initial-std", args.initial_std, f"{low:g} to {high:g}, as {args.run} has it",
+                       "choose one between them")  # fmt: skip
 
 
 def _without_dropout(start: Run) -> tuple[Any, dict[str, Any]]:
