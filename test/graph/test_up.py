@@ -21,6 +21,8 @@ from vd_policy.cli.main import main
 from vd_policy.demos.bag import bag_paths, read_episode
 from vd_policy.demos.demonstrate import demonstrate
 from vd_policy.demos.demonstrator import DemonstrationSettings
+from vd_policy.demos.destination import RUN_MANIFEST
+from vd_policy.demos.foreign import MAP_FILE
 from vd_policy.graph.nodes import graph
 from vd_policy.graph.options import OPTIONS, DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, from_text
 from vd_policy.graph.process import NodeSpec, given
@@ -249,6 +251,17 @@ def test_episodes_that_no_dataset_would_mix_are_not_recorded_beside_others(
     assert graph("demonstrate", DemonstrateOptions(out=str(tmp_path), image_height=16, image_width=16))
     with pytest.raises(BadInput, match=said):
         graph("demonstrate", DemonstrateOptions(out=str(tmp_path), **options))
+
+
+@pytest.mark.parametrize(("file", "owner"), [(RUN_MANIFEST, "a run has"), (MAP_FILE, "another robot's bags have")])
+def test_a_deployed_policy_is_not_recorded_into_a_run_or_beside_another_robots_bags(
+    run: str, tmp_path: Path, file: str, owner: str
+) -> None:
+    assert graph("deploy", DeployOptions(run=run, record=str(tmp_path)))
+    (tmp_path / file).write_text("{}")
+    for sim in (True, False):
+        with pytest.raises(BadInput, match=f"record is .*{file}, which {owner}"):
+            graph("deploy", DeployOptions(run=run, record=str(tmp_path), sim=sim))
 
 
 def test_every_node_knows_the_parameters_that_the_graphs_give_it(run: str) -> None:

@@ -51,7 +51,7 @@ def destination(out: Path, settings: DemonstrationSettings, samples: int, seed: 
         raise BadInput("existing", existing, "one of " + ", ".join(EXISTING), "choose one of them")
     if out.exists() and not out.is_dir():
         raise BadInput("--out", str(out), "a directory", "choose another one")
-    _check_fit(out)
+    check_fit(out)
     with storage_errors("recording", out):
         out.mkdir(parents=True, exist_ok=True)
     try:
@@ -78,7 +78,7 @@ def check_mixes(out: Path, task: TaskSettings, robot: str, image_size: tuple[int
         BadInput: it is a run, holds another robot's bags, or its first whole episode is of another task or robot, or
             has images of another size.
     """
-    _check_fit(out)
+    check_fit(out)
     recording = _first_whole(out)
     if recording is None:
         return
@@ -94,11 +94,11 @@ def check_mixes(out: Path, task: TaskSettings, robot: str, image_size: tuple[int
             raise BadInput(what, value, f"{there[what]}, as {out} holds", "record in another directory")
 
 
-def _check_fit(out: Path) -> None:
+def check_fit(out: Path, option: str = "--out") -> None:
     """Refuse a run, which can no longer be loaded once it holds anything else, and bags that are read through a map."""
     for name, owner in ((RUN_MANIFEST, "a run has"), (MAP_FILE, "another robot's bags have")):
         if (out / name).exists():
-            raise BadInput("--out", str(out), f"one without {name}, which {owner}", "choose another one")
+            raise BadInput(option, str(out), f"one without {name}, which {owner}", "choose another one")
 
 
 def _first_whole(out: Path) -> Recording | None:

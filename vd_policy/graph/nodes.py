@@ -97,11 +97,19 @@ def _deploy(o: DeployOptions) -> list[NodeSpec]:
     if o.episodes and not (o.sim or o.record):
         raise BadInput("episodes", o.episodes, "0 where neither a simulator nor a recorder counts them",
                        "give record:=DIR, or end the graph by hand")  # fmt: skip
+    if o.record:
+        _check_record(Path(o.record).expanduser())
     speed = o.speed if o.speed is not None else 1.0 if o.sim else CAREFUL_SPEED
     policy = {"run": o.run, "robot": o.robot, "explore": o.explore, "seed": o.seed, "lockstep": lockstep,
               "rollouts": o.rollouts, "resize": o.resize, "speed": speed}  # fmt: skip
     nodes = [NodeSpec("policy", policy), *_gripper(o, lockstep), _safety(o, lockstep=lockstep)]
     return [*nodes, _recorder(o, o.record, source="policy")] if o.record else nodes
+
+
+def _check_record(directory: Path) -> None:
+    from vd_policy.demos.destination import check_fit  # not at the top: it brings what reads bags
+
+    check_fit(directory, "record")
 
 
 def _train(o: TrainOptions) -> list[NodeSpec]:
