@@ -264,6 +264,20 @@ def test_a_deployed_policy_is_not_recorded_into_a_run_or_beside_another_robots_b
             graph("deploy", DeployOptions(run=run, record=str(tmp_path), sim=sim))
 
 
+def test_a_run_in_the_home_directory_is_found_by_graphs_and_nodes(
+    ros: RosGraph, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(Path(run).parent))
+    there = "~/" + Path(run).name
+    nodes = graph("train", TrainOptions(run=there, record="~/seen", out="~/better"))
+    assert {s.name: s.parameters["run"] for s in nodes if "run" in s.parameters} == {"policy": run, "learner": run}
+    assert {s.name: Path(s.parameters["out"]) for s in nodes if "out" in s.parameters} == {
+        "recorder": Path(run).parent / "seen", "learner": Path(run).parent / "better"}  # fmt: skip
+    for node in ("policy", "learner"):
+        process = ros.start(node, run="~/nowhere")
+        assert process.wait() == 2 and str(Path.home() / "nowhere") in process.output, process.output
+
+
 def test_every_node_knows_the_parameters_that_the_graphs_give_it(run: str) -> None:
     others = [("deploy", DeployOptions(run=run, record="d")), ("demonstrate", DemonstrateOptions(mode="realtime")),
               ("demonstrate", DemonstrateOptions(task="grasp"))]  # fmt: skip

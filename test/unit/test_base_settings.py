@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vd_policy.base.errors import BadInput, Missing
-from vd_policy.base.settings import as_dict, build, from_yaml, load_yaml, parse_yaml, replaced, setting
+from vd_policy.base.settings import as_dict, at_home, build, from_yaml, load_yaml, parse_yaml, replaced, setting
 
 
 @dataclass(frozen=True)
@@ -145,3 +145,16 @@ def test_a_missing_yaml_file_and_a_directory_are_refused(tmp_path: Path):
 def test_an_empty_yaml_file_means_all_defaults(tmp_path: Path):
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     assert from_yaml(Outer, tmp_path / "empty.yaml") == Outer()
+
+
+def test_a_text_that_begins_with_a_tilde_is_a_path_in_the_home_directory(monkeypatch):
+    @dataclass(frozen=True)
+    class Paths:
+        run: str = ""
+        out: str = "~/runs/a"
+        count: int = 3
+        topics: tuple[str, ...] = ("~/own",)
+
+    monkeypatch.setenv("HOME", "/home/me")
+    assert at_home(Paths()) == Paths(out="/home/me/runs/a")
+    assert at_home(Paths(run="~nobody-here/b", out="a/~b")) == Paths(run="~nobody-here/b", out="a/~b")

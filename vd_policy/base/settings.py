@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 import re
 import types
 import typing
@@ -121,6 +122,14 @@ def from_yaml(cls: type[T], path: str | Path) -> T:
 def replaced(settings: T, changes: Mapping[str, Any], where: str) -> T:
     """A copy with some fields changed, checked as `build` checks them."""
     return build(type(settings), {**as_dict(settings), **changes}, where)
+
+
+def at_home(settings: T) -> T:
+    """A copy whose texts that begin with ``~`` are paths in the home directory: no shell expands parameter files."""
+    fields = dataclasses.fields(settings)  # type: ignore[arg-type]
+    texts = {f.name: value for f in fields if isinstance(value := getattr(settings, f.name), str)}
+    expanded = {name: os.path.expanduser(text) for name, text in texts.items() if text.startswith("~")}
+    return dataclasses.replace(settings, **expanded)  # type: ignore[type-var]
 
 
 def as_dict(settings: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from vd_policy.arm.spec import load_robot
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import ROLLOUTS, Seeds
+from vd_policy.base.settings import at_home
 from vd_policy.control.latch import default_path
 from vd_policy.demos.storage import next_index
 from vd_policy.graph.options import DemonstrateOptions, DeployOptions, SimOptions, TrainOptions, options_of
@@ -37,7 +38,7 @@ def graph(name: str, options: Any = None) -> list[NodeSpec]:
     Raises:
         BadInput: unknown graph, or an option that the graph needs is empty or names something that is not there.
     """
-    options = options_of(name)() if options is None else options
+    options = options_of(name)() if options is None else at_home(options)
     base = foundation(name, options)
     return [*(graph(*base) if base else []), *added(name, options)]
 
@@ -88,7 +89,7 @@ def _check_recordable(o: DemonstrateOptions, task: TaskSettings) -> None:
 
     check_horizon(task)
     image_size = task.image(o.image_height or None, o.image_width or None)
-    check_mixes(Path(o.out).expanduser(), task, load_robot(o.robot).name, image_size)
+    check_mixes(Path(o.out), task, load_robot(o.robot).name, image_size)
 
 
 def _deploy(o: DeployOptions) -> list[NodeSpec]:
@@ -98,7 +99,7 @@ def _deploy(o: DeployOptions) -> list[NodeSpec]:
         raise BadInput("episodes", o.episodes, "0 where neither a simulator nor a recorder counts them",
                        "give record:=DIR, or end the graph by hand")  # fmt: skip
     if o.record:
-        _check_record(Path(o.record).expanduser())
+        _check_record(Path(o.record))
     speed = o.speed if o.speed is not None else 1.0 if o.sim else CAREFUL_SPEED
     policy = {"run": o.run, "robot": o.robot, "explore": o.explore, "seed": o.seed, "lockstep": lockstep,
               "rollouts": o.rollouts, "resize": o.resize, "speed": speed}  # fmt: skip
@@ -168,7 +169,7 @@ def _rollout_seed(o: SimOptions) -> int:
 
 def _demonstration_seed(o: DemonstrateOptions) -> int:
     """Other cups where a recording is added to, than those that are there."""
-    there = next_index(Path(o.out).expanduser())
+    there = next_index(Path(o.out))
     return Seeds(o.seed).integer("appended", there) if there else o.seed
 
 

@@ -10,14 +10,13 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import MAX_SEED
-from vd_policy.base.settings import as_dict, build, parse_yaml, setting
+from vd_policy.base.settings import as_dict, at_home, build, parse_yaml, setting
 from vd_policy.messages.resize import FITS
 
 MODES = ("lockstep", "realtime")
@@ -110,14 +109,10 @@ def options_of(graph: str) -> type:
 
 
 def from_text(options_class: type, texts: Mapping[str, str], where: str) -> Any:
-    """Options from text, as launch arguments are given; an empty text is None where None is possible.
-
-    No shell expands ``~`` behind ``:=``.
-    """
-    texts = {name: str(Path(text).expanduser()) if text.startswith("~/") else text for name, text in texts.items()}
+    """Options from text, as launch arguments are given; an empty text is None where None is possible."""
     fields = {f.name: f for f in dataclasses.fields(options_class)}
     values = {name: _value(options_class, name, text) if name in fields else text for name, text in texts.items()}
-    return build(options_class, values, where)
+    return at_home(build(options_class, values, where))  # no shell expands ~ behind :=
 
 
 def as_text(options: Any) -> dict[str, str]:

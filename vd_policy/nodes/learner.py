@@ -85,7 +85,7 @@ class LearnerNode(Node):
 
     def _prepared(self, start: Run) -> Training:
         s = self.settings
-        out = Path(s.out).expanduser()
+        out = Path(s.out)
         check_free(out, s.resume)
         task, robot = task_and_robot(s.run, s.task, s.robot)
         recipe = load_recipe(s.recipe or recipe_of_rl(task))

@@ -12,7 +12,7 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
 from vd_policy.base.errors import BadInput
-from vd_policy.base.settings import as_dict, build
+from vd_policy.base.settings import as_dict, at_home, build
 
 T = TypeVar("T")
 ROS_OWN = {"use_sim_time", "qos_overrides", "start_type_description_service"}
@@ -33,7 +33,7 @@ def declare(node: Node, settings_class: type[T]) -> T:
         if isinstance(value, float) and math.isinf(value):
             raise BadInput(f"parameter {name} of {node.get_fully_qualified_name()}", value, "a finite number",
                            "give a large one where there shall be no bound")  # fmt: skip
-    settings = build(settings_class, _nested(given), f"parameters of {node.get_fully_qualified_name()}")
+    settings = at_home(build(settings_class, _nested(given), f"parameters of {node.get_fully_qualified_name()}"))
     fields = {f.name: f for f in dataclasses.fields(settings_class)}  # type: ignore[arg-type]
     for name, value in _flat(as_dict(settings)).items():
         if node.has_parameter(name):

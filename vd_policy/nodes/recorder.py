@@ -120,7 +120,7 @@ class RecorderNode(Node):
     def __init__(self) -> None:
         super().__init__("recorder", automatically_declare_parameters_from_overrides=True)
         self.settings = s = declare(self, RecorderSettings)
-        self._directory = Path(s.out).expanduser()
+        self._directory = Path(s.out)
         self._needed = self._all_needed()
         self._recorder = self._made(self._prepared(self._directory))
         self._recorder.recording = s.autostart

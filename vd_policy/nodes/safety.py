@@ -101,7 +101,7 @@ class SafetyNode(Node):
 
     def _latch_file(self) -> LatchFile | None:
         if self.settings.latch_file:
-            return LatchFile(Path(self.settings.latch_file).expanduser())
+            return LatchFile(Path(self.settings.latch_file))
         if self.settings.lockstep:
             return None
         name = self.get_fully_qualified_name().strip("/").replace("/", "-")
