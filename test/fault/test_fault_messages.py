@@ -278,13 +278,14 @@ def packed(tensors: dict[str, np.ndarray], scalars: dict[str, object]) -> bytes:
 )
 def test_an_episode_whose_arrays_disagree_is_refused(change):
     """FAULTS 25, 27: a rollout off the wire is checked before a learner sees it."""
-    assert len(unpack_episode(packed(EPISODE, SCALARS))) == 2
+    good = unpack_episode(packed(EPISODE, SCALARS))
+    assert len(good) == 2 and good.life == "", "older senders name no life"
     tensors = {k: v for k, v in {**EPISODE, **change}.items() if v is not None}
     with pytest.raises(BadInput):
         unpack_episode(packed(tensors, SCALARS))
 
 
-@pytest.mark.parametrize("change", [{"sequence": "0"}, {"terminated": 1}, {"seed": None}, {"source": 3}])
+@pytest.mark.parametrize("change", [{"sequence": "0"}, {"terminated": 1}, {"seed": None}, {"source": 3}, {"life": 3}])
 def test_an_episode_whose_values_have_other_types_is_refused(change):
     """FAULT 27."""
     with pytest.raises(BadInput):

@@ -51,6 +51,11 @@ def test_episodes_are_numbered_in_order() -> None:
     assert [e.sequence for e in made if e] == [0, 1, 2]
 
 
+def test_episodes_name_the_life_of_their_source() -> None:
+    made = [feed(RolloutBuilder("/policy", STEP_RAD, life), [0, 1], 1) for life in ("a", "b", "")]
+    assert [episode.life for episode in made if episode] == ["a", "b", ""]
+
+
 def test_an_episode_joined_in_the_middle_is_left_out() -> None:
     builder = RolloutBuilder("/policy", STEP_RAD)
     assert feed(builder, [1, 2, 3], 3) is None

@@ -31,7 +31,7 @@ def episode(steps: int = 3, label: bool = True) -> Episode:
         action=action[0], applied=action[1], label=action[2] if label else None,
         reward=rng.normal(size=steps).astype(np.float32), log_prob=rng.normal(size=steps).astype(np.float32),
         terminated=True, truncated=False, success=True, failure=False, source="/robot_a/policy", sequence=12,
-        weight_version=3, task="reach", seed=7, scene=np.array([0.1, 0.2, 0.3]),
+        weight_version=3, task="reach", seed=7, scene=np.array([0.1, 0.2, 0.3]), life="5eed",
     )  # fmt: skip
 
 

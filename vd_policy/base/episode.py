@@ -69,6 +69,8 @@ class Episode:
     seed: int
     scene: np.ndarray
     """Task-defined; for reach and grasp the cup's base position [m], (3,)."""
+    life: str = ""
+    """Names one life of the source, whose sequence numbers begin at 0; empty where the source does not say."""
 
     def __len__(self) -> int:
         return len(self.reward)

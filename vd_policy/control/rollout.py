@@ -40,13 +40,14 @@ class RolloutBuilder:
     Args:
         source: who acts, for the episode's record.
         max_step_rad: joint change of a whole action; `applied` is the measured change divided by it.
+        life: tells this builder's episodes from those of others of the same source.
 
     An episode that was joined after its reset, or that misses a step, is dropped and counted: a learner must not see
     transitions that did not follow one another.
     """
 
-    def __init__(self, source: str, max_step_rad: float) -> None:
-        self.source, self.max_step_rad = source, max_step_rad
+    def __init__(self, source: str, max_step_rad: float, life: str = "") -> None:
+        self.source, self.max_step_rad, self.life = source, max_step_rad, life
         self.sequence = 0
         self.dropped = 0
         self.drop()
@@ -109,4 +110,5 @@ class RolloutBuilder:
             terminated=last.terminated, truncated=last.truncated, success=last.success, failure=last.failure,
             source=self.source, sequence=self.sequence, weight_version=version,
             task=last.task, seed=last.seed, scene=np.asarray(last.scene, dtype=np.float64),
+            life=self.life,
         )  # fmt: skip

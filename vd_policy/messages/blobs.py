@@ -28,8 +28,10 @@ _EPISODE_TYPES: dict[str, tuple[type, int]] = {
 """Tensor name to data type and number of dimensions."""
 _EPISODE_SCALARS = {
     "terminated": bool, "truncated": bool, "success": bool, "failure": bool, "source": str, "sequence": int,
-    "weight_version": int, "task": str, "seed": int,
+    "weight_version": int, "task": str, "seed": int, "life": str,
 }  # fmt: skip
+_OPTIONAL = {"life": ""}
+"""Scalars that older senders leave out."""
 _WEIGHT_TYPES = ("float16", "float32", "float64", "uint8", "int32", "int64", "bool")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 
@@ -53,6 +55,7 @@ def unpack_episode(data: bytes) -> Episode:
         BadInput: oversized, truncated or malformed bytes, a wrong type or shape, lengths that disagree, NaN or Inf.
     """
     tensors, scalars = _unpack("episode", data, MAX_EPISODE_BYTES)
+    scalars = _OPTIONAL | scalars
     for name in _EPISODE_TYPES:
         if name in tensors:
             _check_tensor(name, tensors[name])

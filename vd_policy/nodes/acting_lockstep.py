@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from typing import Any
 
 from rclpy.node import Node
@@ -38,7 +39,7 @@ class LockstepActing(Acting):
         self._open: Assembled | None = None
         self._answer: Any = None
         self._episode: tuple[int, int] | None = None
-        self._builder = RolloutBuilder(node.get_fully_qualified_name(), self.spec.max_step_rad)
+        self._builder = RolloutBuilder(node.get_fully_qualified_name(), self.spec.max_step_rad, life=uuid.uuid4().hex)
         self._rollouts = advertise(node, ROLLOUT) if settings.rollouts else None
         self._lead = Lead(settings.lead_steps)
         if self._weights is not None:

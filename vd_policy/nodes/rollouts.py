@@ -23,6 +23,8 @@ class Stopped(Exception):
 class Sessions:
     """Tells the lives of a source apart, whose sequence numbers begin at 0 again when its process is restarted.
 
+    A source that does not name its life is in another one when its first episode is another one.
+
     Args:
         first: number of this learner's own life, so that a resumed one takes no episode for one it has seen.
     """
@@ -35,6 +37,8 @@ class Sessions:
     def named(self, episode: Episode) -> Episode:
         """The episode with the life of its source in the source's name."""
         source = episode.source
+        if episode.life:
+            return replace(episode, source=f"{source}{LIFE}{self._first}.{episode.life}")
         if episode.sequence == 0:
             opening = (episode.seed, len(episode), episode.action.tobytes())
             if self._opening.setdefault(source, opening) != opening:
