@@ -9,7 +9,7 @@ import torch
 
 from vd_policy.base.episode import OBS_KEYS, Obs
 from vd_policy.base.errors import VdPolicyError
-from vd_policy.policy.actor import Act, Actor, GaussianActor, State, row_generators
+from vd_policy.policy.actor import Act, Actor, GaussianActor, State, noise, row_generators
 from vd_policy.policy.export import TOLERANCE, onnx_session, parity
 from vd_policy.policy.gaussian import GaussianPolicy, log_prob
 from vd_policy.policy.onnx_graph import OUTPUTS, onnx_model
@@ -37,8 +37,7 @@ class OnnxActor:
         """Decide for raw observations with leading dimension (B,), arrays."""
         feed = {key: np.ascontiguousarray(obs[key]) for key in OBS_KEYS}
         mean, std = self._session.run(OUTPUTS, feed)
-        noise = np.stack([rng.standard_normal(mean.shape[1], dtype=np.float32) for rng in state["rngs"]])
-        action = torch.from_numpy(mean + std * noise if explore else mean)
+        action = torch.from_numpy(mean + std * noise(state, mean.shape[1]) if explore else mean)
         mean, std = torch.from_numpy(mean), torch.from_numpy(std)
         return Act(action, log_prob(action, mean, std), mean, std), state
 

@@ -54,6 +54,11 @@ def row_generators(batch: int, rng: np.random.Generator | Sequence[np.random.Gen
     return {"rngs": rows}
 
 
+def noise(state: State, size: int) -> np.ndarray:
+    """Standard normal noise, each row from its own of the `row_generators`, (B, size) float32."""
+    return np.stack([rng.standard_normal(size, dtype=np.float32) for rng in state["rngs"]])
+
+
 class GaussianActor:
     """Acts by a `GaussianPolicy`: a sample when exploring, the mean otherwise.
 
@@ -73,7 +78,7 @@ class GaussianActor:
             self.policy.eval()
         with torch.inference_mode():
             mean, std = self.policy(obs)
-            action = mean + std * _normal(state, mean) if explore else mean
+            action = mean + std * torch.from_numpy(noise(state, mean.shape[1])).to(mean.device) if explore else mean
             act = Act(action, log_prob(action, mean, std), mean, std)
         if was_training:
             self.policy.train()
@@ -96,8 +101,3 @@ class UniformActor:
         rows = [rng.uniform(-1.0, 1.0, self.action_size) for rng in state["rngs"]]
         action = torch.from_numpy(np.stack(rows).astype(np.float32)) if explore else mean
         return Act(action, torch.full(shape[:1], -self.action_size * math.log(2.0)), mean, std), state
-
-
-def _normal(state: State, like: Tensor) -> Tensor:
-    rows = [rng.standard_normal(like.shape[1], dtype=np.float32) for rng in state["rngs"]]
-    return torch.from_numpy(np.stack(rows)).to(like.device)
