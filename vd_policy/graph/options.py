@@ -20,6 +20,7 @@ from vd_policy.base.settings import as_dict, at_home, build, parse_yaml, setting
 from vd_policy.messages.resize import FITS
 
 MODES = ("lockstep", "realtime")
+MOTIONS = ("kinematic", "position")
 AS_TASK = AS_TRAINED = 0
 """Of an image size: the task's; where a run acts, the run's."""
 RECIPE_HELP = (
@@ -38,7 +39,7 @@ class SimOptions:
     image_width: int = setting(AS_TASK, "image width [pixels]; 0: as the task's camera", minimum=0, maximum=4096)
     motion: str = setting(
         "kinematic", "how the arm moves in lockstep: through poses, or under position control at the speed limits",
-        choices=("kinematic", "position"),
+        choices=MOTIONS,
     )  # fmt: skip
     mode: str = setting("lockstep", "one step per command, or by the clock", choices=MODES)
     end_on_contact: bool | None = setting(None, "end an episode at a contact; empty: as the task says")

@@ -15,6 +15,7 @@ from rclpy.node import Node
 from vd_policy.base.errors import BadInput
 from vd_policy.base.seeds import MAX_SEED
 from vd_policy.base.settings import setting
+from vd_policy.graph.options import MODES, MOTIONS
 from vd_policy.messages.driver import driver_of
 from vd_policy.messages.topics import GRIPPER_TRAJECTORY, TRAJECTORY
 from vd_policy.messages.trajectory import JointTarget, decode_trajectory
@@ -36,9 +37,9 @@ class SimSettings:
     image_height: int = setting(0, "image height [pixels]; 0: the task's", minimum=0, maximum=4096)
     image_width: int = setting(0, "image width [pixels]; 0: the task's", minimum=0, maximum=4096)
     motion: str = setting("kinematic", "in lockstep: teleported with collision checks, or position control at the speed"
-                          " limits", choices=("kinematic", "position"))  # fmt: skip
+                          " limits", choices=MOTIONS)  # fmt: skip
     seed: int = setting(0, "fixes every episode", minimum=0, maximum=MAX_SEED)
-    mode: str = setting("lockstep", "one step per command, or by the clock", choices=("lockstep", "realtime"))
+    mode: str = setting("lockstep", "one step per command, or by the clock", choices=MODES)
     end_on_contact: bool | None = setting(None, "end an episode at a contact; unset: as the task says")
     auto_reset: bool = setting(True, "begin the next episode when one is over; otherwise wait for sim/reset")
     episodes: int = setting(0, "end after so many finished episodes; 0 = never", minimum=0)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from vd_policy.base.errors import BadInput, VdPolicyError
 from vd_policy.cli.arguments import number, path, whole
 from vd_policy.cli.result import Result
+from vd_policy.graph.options import MOTIONS
 
 if TYPE_CHECKING:
     from vd_policy.demos.demonstrator import DemonstrationSettings
@@ -40,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help="whether touching the table ends a demonstration (as the task says)")  # fmt: skip
     parser.add_argument("--image-size", type=whole(8, 4096), metavar="PX",
                         help="rows of the images; columns by the task's camera (actor's; task's)")  # fmt: skip
-    parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
+    parser.add_argument("--motion", choices=MOTIONS, default="kinematic",
                         help="how the arm moves: through poses, or at the real speed limits (kinematic)")  # fmt: skip
     parser.add_argument("--workers", type=whole(1, 256), default=WORKERS, metavar="K", help="processes (2)")
     parser.add_argument("--graph", action="store_true", help="through the ROS graph: sim, expert, safety, recorder")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vd_policy.cli.arguments import check_writable, path, whole
 from vd_policy.cli.result import Result
+from vd_policy.graph.options import MOTIONS
 
 if TYPE_CHECKING:
     from vd_policy.experiments.evaluate import Evaluation, Request
@@ -27,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--robot", help="a name in config/robots or a YAML file (the run's; j2n6s300 for a baseline)")
     parser.add_argument("--episodes", type=whole(1, 1_000_000), default=100, metavar="N", help="how many starts (100)")
     parser.add_argument("--stochastic", action="store_true", help="sample from the policy in place of taking its mean")
-    parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
+    parser.add_argument("--motion", choices=MOTIONS, default="kinematic",
                         help="how the arm moves: through poses, or at the real speed limits (kinematic)")  # fmt: skip
     parser.add_argument("--image-size", type=whole(8, 4096), metavar="PX",
                         help="rows of a baseline's images (the task's); a run has its own")  # fmt: skip

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vd_policy.base.errors import BadInput
 from vd_policy.cli.arguments import number, path, whole
 from vd_policy.cli.result import Result
+from vd_policy.graph.options import MOTIONS
 
 if TYPE_CHECKING:
     from vd_policy.learning.collector import ProcessCollector
@@ -35,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="explore anew from this standard deviation in every state [actions] (the run's)",
     )
-    parser.add_argument("--motion", choices=("kinematic", "position"), default="kinematic",
+    parser.add_argument("--motion", choices=MOTIONS, default="kinematic",
                         help="how the arm moves: through its poses, or at real speed limits (kinematic)")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT, exactly")
     parser.add_argument("--allow-changed", action="store_true",
