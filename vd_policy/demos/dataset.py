@@ -61,11 +61,11 @@ class Dataset:
                            f"it holds: {why}; see `vd_policy inspect`")  # fmt: skip
         self.shape = read_shape(self.cache)
         self.episodes = len(self._used)
-        self._ends = np.cumsum([e.rows for e in self._used])
-        self._arrays = map_arrays(self.cache, self.shape, int(self._ends[-1]))
+        self._rows = sum(e.rows for e in self._used)
+        self._arrays = map_arrays(self.cache, self.shape, self._rows)
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return self._rows
 
     @property
     def content_hash(self) -> str:
@@ -105,10 +105,6 @@ class Dataset:
         """
         rows = np.asarray(indices, dtype=np.intp)
         return {key: self._arrays[key][rows] for key in ("rgb", "depth", "q")}, self._arrays["label"][rows]
-
-    def episode_of(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Number, among the used episodes, of the episode that each sample belongs to, (B,)."""
-        return np.searchsorted(self._ends, np.asarray(indices), side="right")
 
     def split(self, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Sample indices for training and for validation, split by episode.
