@@ -113,7 +113,7 @@ def _by_data(clones: Sequence[Clone]) -> dict[tuple[int, float], dict[int, dict[
 
 def _clone_head(clone: CloneJob) -> dict[str, Any]:
     return {"method": clone.method, "demonstrations": clone.samples, "noise_rad": clone.noise_std_rad,
-            "rule": clone.rule, "l2_weight": clone.l2_weight, "seed": clone.seed}  # fmt: skip
+            "rule": clone.rule, "task": clone.task, "l2_weight": clone.l2_weight, "seed": clone.seed}  # fmt: skip
 
 
 def _head(job: TrainJob) -> dict[str, Any]:
