@@ -58,8 +58,7 @@ class DemonstrationSettings:
         task = load_task(self.task)
         check_horizon(task)
         height, width = task.image(self.image_height, self.image_width)
-        noise = task.noise_rad if self.noise_std_rad is None else self.noise_std_rad
-        return replace(self, image_height=height, image_width=width, noise_std_rad=noise)
+        return replace(self, image_height=height, image_width=width, noise_std_rad=task.noise(self.noise_std_rad))
 
 
 def check_horizon(task: TaskSettings) -> None:
@@ -83,8 +82,7 @@ class Demonstrator:
         self._stride, self._ahead = stride, range(0)
         self.env = make_env(settings)
         self._hand = hand_of(self.env.robot) if self.env.grips else None
-        task, asked = self.env.settings, settings.noise_std_rad
-        noise_rad = task.noise_rad if asked is None else asked
+        task, noise_rad = self.env.settings, self.env.settings.noise(settings.noise_std_rad)
         self._expert = ExpertSettings(settings.rule, noise_rad, settings.clip_noise, task.max_step_rad)
         self._actor = _acting_policy(settings.actor, self.env) if settings.actor else None
         self._task_changes = changes_of(load_task(settings.task))

@@ -71,7 +71,7 @@ def _sim(o: SimOptions) -> list[NodeSpec]:
 def _demonstrate(o: DemonstrateOptions) -> list[NodeSpec]:
     task = load_task(o.task)
     _check_recordable(o, task)
-    noise_rad = task.noise_rad if o.noise is None else o.noise
+    noise_rad = task.noise(o.noise)
     expert = {"task": o.task, "robot": o.robot, "rule": o.rule, "noise_std_rad": noise_rad, "clip_noise": o.clip_noise,
               "lockstep": _lockstep(o)}  # fmt: skip
     patience_s = PATIENCE * task.period_s

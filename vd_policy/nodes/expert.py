@@ -62,8 +62,7 @@ class ExpertAnswers:
 
     def __init__(self, settings: ExpertNodeSettings) -> None:
         self._env = ArmEnv(settings.task, settings.robot, image_height=PRIVATE_IMAGE, image_width=PRIVATE_IMAGE)
-        task, asked = self._env.settings, settings.noise_std_rad
-        noise_rad = task.noise_rad if asked is None else asked
+        task, noise_rad = self._env.settings, self._env.settings.noise(settings.noise_std_rad)
         self._settings = ExpertSettings(settings.rule, noise_rad, settings.clip_noise, task.max_step_rad)
         self.robot = self._env.robot
         self.period_s = self._env.settings.period_s

@@ -60,6 +60,10 @@ class TaskSettings:
         height = self.image_size if height is None else height
         return height, round(height * self.camera.aspect) if width is None else width
 
+    def noise(self, asked_rad: float | None) -> float:
+        """The noise on the expert where this much is asked for: as the task says where none is [rad]."""
+        return self.noise_rad if asked_rad is None else asked_rad
+
 
 @dataclass(frozen=True)
 class Situation:
