@@ -133,6 +133,11 @@ def test_a_killed_figure_goes_on_to_its_csv_plot_and_verdicts(tmp_path, capsys):
     assert "image_size" in refusal and "choose another --out" in refusal
     assert main([*command(out, steps=800), "--report"]) == 0, "a shorter figure is read off a longer one"
     assert max(int(row["env_steps"]) for row in rows(out / "fig4_curves.csv")) < 1200
+    known = json.loads((out / "experts.json").read_text())
+    (out / "experts.json").write_text(json.dumps({**known, OUR_EXPERT: 85.0}))  # as the figure ours leaves it there
+    assert main([*command(out), "--report"]) == 0
+    assert set(json.loads((out / "fig4_verdicts.json").read_text())["experts_successes_per_200_steps"]) == {
+        "expert-literal", "expert"}  # fmt: skip
 
 
 def test_a_report_with_other_settings_than_the_jobs_is_refused_and_writes_nothing(tmp_path, capsys):

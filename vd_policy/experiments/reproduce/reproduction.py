@@ -68,7 +68,7 @@ def report(plan: Plan, out: Path) -> FigureReport:
     if all(done(job, out) is None for job in plan.clones):
         raise BadInput("--out", str(out), "a directory with a complete job of this figure at these settings",
                        "repeat the --set and --seeds of the first command, or leave out --report")  # fmt: skip
-    return write_report(plan, _known_experts(plan, out), out)
+    return write_report(plan, _of_figure(plan, _known_experts(plan, out)), out)
 
 
 def _check_same(plan: Plan, out: Path) -> None:
@@ -87,7 +87,12 @@ def _experts(plan: Plan, out: Path, workers: int) -> dict[str, float]:
         known[line] = found.figures()[plan.contents.measure.evaluated]
     if missing:
         write_json(_experts_file(plan, out), {EPISODES: plan.scale.expert_episodes, **known})
-    return known
+    return _of_figure(plan, known)
+
+
+def _of_figure(plan: Plan, known: dict[str, float]) -> dict[str, float]:
+    """The lines of this figure; another one in the same directory may have more."""
+    return {line: known[line] for line in expert_lines(plan) if line in known}
 
 
 def expert_lines(plan: Plan) -> dict[str, tuple[str, str]]:
